@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from redis import Redis
 from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
 
-__all__ = ["Event", "RedisError", "connect", "forget", "is_id", "read", "write"]
+__all__ = ["Event", "RedisError", "connect", "is_id", "read", "write"]
 
 EXPIRES_S = 3600
 MAX_EVENTS = 500
@@ -39,12 +38,6 @@ async def connect() -> AsyncIterator[redis_asyncio.Redis]:
         yield client
     finally:
         await client.aclose()
-
-
-def forget(stream: str) -> None:
-    """Delete the events of answers that are going to be written anew."""
-    with suppress(RedisError), Redis.from_url(settings.CHAT_STREAM_URL) as client:
-        client.delete(_key(stream))
 
 
 def is_id(text: str) -> bool:

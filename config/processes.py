@@ -122,7 +122,8 @@ def site(port: int) -> Iterator[str]:
         except OSError:
             raise StartError(f"Port {port} is taken. Choose another one: PORT={port + 1}") from None
     for counts in settings.METRICS_DIR.glob("*.db"):
-        counts.unlink()  # of processes that have ended
+        if not _is_alive(counts.stem.rpartition("_")[2]):
+            counts.unlink()
     logs = Path(settings.VAR) / "log"
     logs.mkdir(exist_ok=True)
     collect_static()
@@ -253,6 +254,16 @@ def stop(*processes: subprocess.Popen[bytes]) -> None:
             process.wait(max(0, until - time.monotonic()))
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _wait_for(address: str, processes: list[SupervisedProcess]) -> None:

@@ -23,7 +23,7 @@ from celery import shared_task
 from celery.utils.log import get_task_logger
 from django.conf import settings
 from django.core.cache import cache
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, connections, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -389,6 +389,7 @@ def answer_turn(turn_id: int) -> None:
     """Have two policies answer a message of a chat. A message delivered twice finds nothing to claim."""
     turn = None if is_stopping() else chat_answers.claim(turn_id)
     if turn is not None:
+        connections.close_all()  # it is needed for moments only, and the answers take long
         with log_ids(turn=turn.pk):
             asyncio.run(answering.answer_turn(turn))
 

@@ -45,6 +45,7 @@ def erase(*, user: User, actor: User) -> None:
     """
     pseudonym = user.pseudonym
     with transaction.atomic():
+        _end_chats(user)  # before the account is locked, for which a choice in one of them may wait
         user = _locked(user)
         if user.erased_at is not None:
             raise AccountError(_("This account was erased before."))

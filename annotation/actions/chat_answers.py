@@ -60,9 +60,10 @@ def give_back(turn: Turn) -> None:
         wake_worker(TASK, turn.pk)
 
 
-def fail(*, turn: Turn, reason: str) -> None:
-    """Say why there are no answers. The message is kept, and can be asked again."""
-    _claimed(turn).update(state=State.FAILED, claim=None, error=storable(reason)[:500])
+def fail(*, turn: Turn, reason: str) -> bool:
+    """Say why there are no answers. The message is kept, and can be asked again. False if another worker has the turn."""
+    changed = _claimed(turn).update(state=State.FAILED, claim=None, error=storable(reason)[:500])
+    return bool(changed)
 
 
 @transaction.atomic

@@ -10,15 +10,20 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 
-from annotation import chat_stream
 from annotation.actions import judgments
 from annotation.actions.leases import Lease
 from annotation.actions.worker_jobs import wake_worker
-from annotation.logic.limits import MAX_CHAT_MESSAGE_CHARS, MAX_CHAT_MESSAGES_PER_HOUR, MAX_OPEN_CHATS
+from annotation.logic.limits import (
+    MAX_CHAT_MESSAGE_CHARS,
+    MAX_CHAT_MESSAGES_PER_HOUR,
+    MAX_CHAT_TURNS,
+    MAX_OPEN_CHATS,
+)
 from annotation.logic.splits import split_of
 from annotation.logic.storable_text import storage_problem
 from annotation.models import Chat, ChatSettings, Guideline, Item, Judgment, Member, Prompt, Slot, Turn, User
@@ -27,6 +32,8 @@ State = Turn.State
 TASK = "training.tasks.answer_turn"
 TAG = "chat"
 """Of the prompts that annotators wrote in chats."""
+NOT_ANSWERED = _lazy("The models could not answer this message. Ask again, change it, or tell your lead.")
+"""To annotators, of a turn that failed: its `error`, for leads, may name the models."""
 LEFT_FOR = timedelta(days=1)
 """A turn that was not judged for so long is dropped."""
 
@@ -82,11 +89,12 @@ def start_chat(*, member: Member, text: str, key: uuid.UUID, confirmed_only: boo
         ChatError: the message is empty or too long, there were too many, or this person may not chat now.
     """
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(
-            pk=member.user_id
-        )  # one send of a person after another
+        # one send of a person after another; the account may be erased meanwhile
+        User.objects.select_for_update(no_key=True).get(pk=member.user_id)
+        if not Member.objects.filter(pk=member.pk).exists():
+            raise ChatError("chat", _("You are no member of this project any more."))
         own = Chat.objects.filter(project=member.project, annotator=member.user_id)
-        if earlier := Turn.objects.filter(chat__in=own, key=key).select_related("chat", "prompt").first():
+        if earlier := _sent_before(Turn.objects.filter(chat__in=own), key, text):
             return earlier
         check_may_chat(member, confirmed_only=confirmed_only)
         if own.filter(ended_at=None).count() >= MAX_OPEN_CHATS:
@@ -119,13 +127,18 @@ def send(
     """
     with transaction.atomic():
         chat = Chat.objects.select_for_update(of=("self",)).select_related("project").get(pk=chat.pk)
-        if earlier := chat.turns.filter(key=key).select_related("chat", "prompt").first():
+        if earlier := _sent_before(chat.turns.all(), key, text):
             return earlier
+        if after is not None:  # as it is now: a better answer may have been written
+            rows = chat.turns.select_for_update(of=("self",)).select_related("prompt", "answer")
+            after = rows.filter(pk=after.pk).first()
+            if after is None or after.answer is None or not after.is_over:
+                raise ChatError("after", _("Choose one of the two answers first: the chat goes on from it."))
         most = check_may_chat(member, confirmed_only=confirmed_only).max_turns
         if chat.ended_at is not None:
             raise ChatError("chat", _("This chat has ended. Start another one."))
-        if after is not None and (after.chat_id != chat.pk or after.answer is None or not after.is_over):
-            raise ChatError("after", _("Choose one of the two answers first: the chat goes on from it."))
+        if chat.turns.count() >= MAX_CHAT_TURNS:
+            raise ChatError("chat", _("This chat has too many branches. Start another one."))
         if after is not None and after.number >= most:
             raise ChatError(
                 "text", _("This chat has reached its %(n)s messages. Start another one.") % {"n": most}
@@ -134,9 +147,26 @@ def send(
         if after is not None and after.answer is not None:
             reply = {"role": "assistant", "content": after.answer.text}
             messages = [*after.prompt.messages, reply, *messages]
-        for turn in chat.turns.filter(state__in=Turn.OPEN_STATES):
-            _drop(turn)
+        _drop_open_turns(chat)
         return _add_turn(chat, after, messages, key)
+
+
+def _sent_before(turns: QuerySet[Turn], key: uuid.UUID, text: str) -> Turn | None:
+    """The turn that an earlier attempt of the same send made, if any.
+
+    Raises:
+        ChatError: the key is that of another message.
+    """
+    earlier = turns.filter(key=key).select_related("chat", "prompt").first()
+    if earlier is not None and earlier.text != _trimmed(text):
+        raise ChatError(
+            "key", _("An earlier version of this message was sent already. Send again to send this one, too.")
+        )
+    return earlier
+
+
+def _trimmed(text: str) -> str:
+    return text.replace("\r\n", "\n").strip()
 
 
 def _checked(text: str, member: Member) -> str:
@@ -145,7 +175,7 @@ def _checked(text: str, member: Member) -> str:
     Raises:
         ChatError
     """
-    text = text.replace("\r\n", "\n").strip()
+    text = _trimmed(text)
     if not text:
         raise ChatError("text", _("Write a message first."))
     if len(text) > MAX_CHAT_MESSAGE_CHARS:
@@ -242,9 +272,18 @@ def write_answer(*, turn: Turn, text: str, key: uuid.UUID) -> Judgment:
         turn = locked(turn)
         chat = turn.chat
         annotator = chat.annotator
-        if earlier := Judgment.objects.filter(annotator=annotator, idempotency_key=key).first():
+        earlier = Judgment.objects.filter(annotator=annotator, idempotency_key=key).first()
+        if earlier is not None:
+            if earlier.demonstration_id is None or earlier.item.prompt_id != turn.prompt_id:
+                raise ChatError(
+                    "key", _("This key belongs to another of your judgments: each needs its own.")
+                )
             return earlier
-        if not turn.is_over or turn.children.exists() or chat.ended_at is not None:
+        if (
+            not turn.is_over
+            or turn.children.exclude(state=State.DROPPED).exists()
+            or chat.ended_at is not None
+        ):
             raise ChatError(
                 "turn", _("A better answer can be written after the choice, before the next message.")
             )
@@ -287,15 +326,14 @@ def ask_again(*, turn: Turn, member: Member) -> None:
         check_may_chat(member)
         turn.state, turn.error, turn.attempts = State.WAITING, "", 0
         turn.save(update_fields=["state", "error", "attempts"])
-    chat_stream.forget(turn.stream)  # its last event says that there are no answers
     wake_worker(TASK, turn.pk)
 
 
 def end(*, chat: Chat) -> None:
     """End a chat. What was judged stays; a turn that was not is dropped."""
     with transaction.atomic():
-        for turn in chat.turns.filter(state__in=Turn.OPEN_STATES).select_for_update():
-            _drop(turn)
+        Chat.objects.select_for_update().get(pk=chat.pk)
+        _drop_open_turns(chat)
         Chat.objects.filter(pk=chat.pk, ended_at=None).update(ended_at=timezone.now())
 
 
@@ -306,6 +344,13 @@ def drop_left_turns() -> None:
     before = timezone.now() - LEFT_FOR
     for turn in last.filter(created_at__lt=before).exclude(opened__gt=before):
         drop(turn=turn)
+
+
+def _drop_open_turns(chat: Chat) -> None:
+    """Drop what is open in a locked chat. A turn that is judged at this moment is waited for, and stays."""
+    open_turns = chat.turns.filter(state__in=Turn.OPEN_STATES).select_for_update(of=("self",))
+    for turn in open_turns.select_related("item"):
+        _drop(turn)
 
 
 def _drop(turn: Turn) -> None:

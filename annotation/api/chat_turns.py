@@ -67,7 +67,9 @@ class TurnOut(serializers.Serializer[Any]):
         help_text="`waiting` and `answering`: the answers are not there yet. `judging`: choose one. `judged`, and `same` for "
         "two equal answers: the next message can follow. `failed`: see `error`; ask again. `dropped`: it counts nowhere.",
     )
-    error = serializers.CharField()
+    error = serializers.SerializerMethodField(
+        help_text="Why there are no answers, without what would name the models."
+    )
     answers = serializers.SerializerMethodField(help_text="Both, once they are complete, in the order shown.")
     goes_on = serializers.SerializerMethodField(
         help_text="The answer from which the chat goes on; null before the choice."
@@ -78,6 +80,9 @@ class TurnOut(serializers.Serializer[Any]):
     asks = serializers.SerializerMethodField(help_text="What else is asked, as in `next`.")
     questions = serializers.SerializerMethodField(help_text="The project's own.")
     created_at = serializers.DateTimeField()
+
+    def get_error(self, turn: Turn) -> str:
+        return str(chats.NOT_ANSWERED) if turn.state == State.FAILED else ""
 
     @extend_schema_field(ShownAnswer(many=True))
     def get_answers(self, turn: Turn) -> list[dict[str, str]]:

@@ -39,10 +39,11 @@ class BlindStream:
         self.texts[side], self.ended[side], self._shown[side] = "", False, 0
 
     def take(self) -> list[Piece]:
-        """What may be shown now and was not taken before. Blind, no more characters of a side are shown than of the other, while
-        that is written."""
+        """What may be shown now and was not taken before. Blind, no more characters of a side are shown than of the other, until
+        both have ended: how long one goes on after the other would tell how fast it is."""
         showable = {side: self._showable(side) for side in SIDES}
-        limits = [len(showable[side]) for side in SIDES if self.is_blind and not self.ended[side]]
+        is_paced = self.is_blind and not all(self.ended.values())
+        limits = [len(showable[side]) for side in SIDES] if is_paced else []
         pieces = []
         for side in SIDES:
             start = self._shown[side]

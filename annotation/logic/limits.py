@@ -22,5 +22,7 @@ MAX_BATCH_ITEMS = 5_000
 """Items that a lead assigns at once."""
 MAX_CHAT_MESSAGE_CHARS = 16_000
 MAX_CHAT_MESSAGES_PER_HOUR = 120
+MAX_CHAT_TURNS = 300
+"""With its branches."""
 MAX_OPEN_CHATS = 20
 """Of one person in one project."""

@@ -23,6 +23,7 @@ from annotation.actions import leases
 from annotation.models import ApiToken, Item, Member, Project, Slot, User
 from tests import builders
 from tests.base import PalateTestCase
+from tests.sequences import use_new_ids
 
 OLD, NEW = {"author": "policy-0", "text": "Because."}, {"author": "policy-1", "text": "Why not?"}
 TOKENS = (
@@ -50,6 +51,10 @@ def without_tokens(text: str) -> str:
 
 
 class BlindnessTests(PalateTestCase):
+    def tearDown(self) -> None:
+        use_new_ids()
+        super().tearDown()
+
     def world(self, build: Callable[[Project], Item]) -> Answers:
         """What bob sees in a world of its own, whose ids begin where those of every other world do."""
         cache.clear()

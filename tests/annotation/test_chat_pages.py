@@ -5,7 +5,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from annotation.actions import chat_answers, chats, projects
+from annotation.actions import chat_answers, chats, items, projects
 from annotation.actions.chat_answers import Answer
 from annotation.models import Author, Chat, ChatSettings, Judgment, Turn
 from tests.base import PalateTestCase
@@ -122,7 +122,9 @@ class ChatPageTests(PalateTestCase):
         claimed = chat_answers.claim(turn.pk)
         assert claimed is not None
         chat_answers.fail(turn=claimed, reason="The model is gone.")
-        assert "The model is gone." in self.page(self.url("chat", turn.chat_id))
+        page = self.page(self.url("chat", turn.chat_id))
+        assert "The models could not answer this message." in page
+        assert "The model is gone." not in page
         self.client.post(self.url("turn-again", turn.chat_id, turn.pk))
         assert 'data-state="waiting"' in self.page(self.url("chat", turn.chat_id))
         self.client.post(self.url("turn-drop", turn.chat_id, turn.pk))
@@ -187,3 +189,49 @@ class ChatPageTests(PalateTestCase):
             self.judge(turn)
         with self.assertNumQueries(8):
             self.page(self.url("chat", turn.chat_id))
+
+    def test_a_branch_is_shown_to_its_end(self) -> None:
+        first = self.answered(self.start())
+        self.judge(first)
+        data = {"text": "And why?", "key": uuid.uuid4(), "after": first.pk}
+        self.client.post(self.url("chat", first.chat_id), data)
+        self.judge(self.answered(Turn.objects.latest("pk")))
+        edited = {"text": "What are tides?", "key": uuid.uuid4(), "after": "", "form": f"edit-{first.pk}"}
+        self.client.post(self.url("chat", first.chat_id), edited)
+        assert "And why?" in self.page(self.url("chat", first.chat_id) + f"?turn={first.pk}")
+        chats.drop(turn=Turn.objects.latest("pk"))
+        page = self.page(
+            self.url("chat", first.chat_id)
+        )  # what was judged is there, and the text to be changed
+        assert "And why?" in page
+        assert ">What are tides?</textarea>" in page
+
+    def test_a_refused_edit_stays_in_its_form(self) -> None:
+        first = self.answered(self.start())
+        self.judge(first)
+        data = {"text": "z" * 17_000, "key": uuid.uuid4(), "after": "", "form": f"edit-{first.pk}"}
+        page = self.client.post(
+            self.url("chat", first.chat_id), data, HTTP_HX_REQUEST="true"
+        ).content.decode()
+        assert '<details class="edit" open>' in page
+        assert page.count("z" * 17_000) == 1
+        assert "17,000 characters" in page
+
+    def test_an_item_that_was_taken_away(self) -> None:
+        first = self.answered(self.start())
+        self.judge(first)
+        data = {"text": "And why?", "key": uuid.uuid4(), "after": first.pk}
+        self.client.post(self.url("chat", first.chat_id), data)
+        turn = self.answered(Turn.objects.latest("pk"))
+        assert turn.item is not None
+        items.retire(item=turn.item, actor=self.alice, reason="no")
+        page = self.page(self.url("chat", first.chat_id))
+        assert f'name="after" value="{first.pk}"' in page
+        assert ">And why?</textarea>" in page
+
+    def test_a_key_is_of_one_text(self) -> None:
+        key = uuid.uuid4()
+        self.client.post(self.url("chats"), {"text": "One", "key": key})
+        response = self.client.post(self.url("chats"), {"text": "One, and more", "key": key})
+        self.assertContains(response, "An earlier version of this message was sent already", status_code=422)
+        self.assertContains(response, ">One, and more</textarea>", status_code=422)

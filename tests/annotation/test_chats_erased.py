@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from annotation import personal_data_export
-from annotation.actions import accounts, queue, snapshots
+from annotation.actions import accounts, erasures, queue, snapshots
 from annotation.actions.queue import ItemSpec
 from annotation.exports import stream
 from annotation.exports.dataset_card import render_card
@@ -36,6 +36,7 @@ class ErasedChatsTests(PalateTestCase):
 
     def erase(self, user: User) -> None:
         accounts.erase(user=user, actor=user)
+        erasures.delete_texts(user)  # as a worker does
 
     def rows(self, **given: str) -> list[dict[str, Any]]:
         selection = Selection.from_parameters(given)

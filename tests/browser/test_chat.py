@@ -124,7 +124,11 @@ def test_three_turns_by_the_keyboard_alone(page: Page, bob: User, worker: Worker
             page.keyboard.type(f"And then? {turn}")
             page.keyboard.press("Enter")
     assert [judgment.degree for judgment in Judgment.objects.all()] == ["better"] * 3
+    sent = [turn.text for turn in Turn.objects.order_by("pk")]
+    assert sent == ["How do tides work?", "And then? 0", "And then? 1"]
     assert len(Turn.objects.latest("pk").prompt.messages) == 5
+    page.goto(chats(bob))
+    expect(page.locator("[data-composer]")).to_have_value("")
 
 
 def test_a_double_enter_is_one_message(page: Page, bob: User, worker: Worker, sign_in: SignIn) -> None:
@@ -228,7 +232,7 @@ def test_a_message_that_cannot_be_answered(page: Page, bob: User, worker: Worker
     worker.claim()
     chat_answers.fail(turn=worker.turn, reason="The model server ended in the middle of a token.")
     worker.write("failed")
-    expect(page.locator("#work")).to_contain_text("The model server ended in the middle of a token.")
+    expect(page.locator("#work")).to_contain_text("The models could not answer this message.")
     shot(page, "failed")
     page.get_by_role("button", name="Ask again").click()
     page.wait_for_selector('[data-state="waiting"]')
@@ -269,7 +273,10 @@ def test_on_a_phone(
     sign_in(page, bob)
     page.goto(chats(bob))
     shot(page, f"phone-list-{scheme}")
-    start(page, bob)
+    page.get_by_label("Your first message").fill("How do tides work?")
+    page.keyboard.press("Enter")  # begins a line there
+    page.get_by_role("button", name="Start a chat").click()
+    page.wait_for_url("**/chats/*/")
     worker.claim()
     worker.piece("a", "The moon pulls the water. " * 8)
     worker.piece("b", "Whales drink. " * 8)

@@ -27,6 +27,7 @@ def ask(page: Page, cast: Cast, sign_in: SignIn) -> None:
     sign_in(page, cast.bob)
     page.goto(url(project))
     expect(page.locator(".answer.is-current")).to_be_visible()
+    page.wait_for_selector("[data-ready]")
 
 
 def select_first_word(page: Page) -> None:

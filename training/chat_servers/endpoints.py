@@ -69,6 +69,9 @@ def model_on_this_machine(version: ModelVersion) -> Path | str:
 def _fetch(location: str) -> Path:
     """The folder of a model of the store, fetched unless it is here. Folders that were not used for longest go."""
     folder = served_folder(location)
+    if folder.is_dir():
+        os.utime(folder)
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / "fetch.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -161,6 +161,8 @@ async def _start(model: Path | str, place: Place) -> subprocess.Popen[bytes] | N
 def _command(model: Path | str, place: Place, lock: int) -> list[str]:
     options = ["--socket", str(place.socket), "--lock-fd", str(lock), "--idle-s", str(settings.CHAT_IDLE_S)]
     options += ["--name", Path(model).name]
+    # one model may answer on both sides of each message
+    options += ["--max-sequences", str(2 * settings.CHATS_AT_ONCE)]
     if settings.CHAT_THREADS:
         options += ["--threads", str(settings.CHAT_THREADS)]
     return [sys.executable, "-m", "training.core.serve", str(model), *options]

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 from django.utils.translation import gettext as _
+from psycopg_pool import PoolTimeout
 
 from annotation import chat_stream
 from annotation.actions import chat_answers
@@ -26,6 +27,7 @@ from training.chats.two_answers import Unwanted, Write, write_two_answers
 from training.errors import RunError
 
 log = logging.getLogger(__name__)
+DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout)
 P = ParamSpec("P")
 T = TypeVar("T")
 _random = random.SystemRandom()
@@ -49,11 +51,16 @@ async def answer_turn(turn: Turn) -> None:
             await _in_thread(chat_answers.give_back, turn)
             return
         except (ChatServerError, RunError) as error:
-            await _in_thread(chat_answers.fail, turn=turn, reason=str(error))
-            await write("failed")
+            await _fail(turn, str(error), write)
+            return
+        except DATABASE_UNAVAILABLE:
+            raise  # the next worker answers it
+        except Exception as error:
+            log.exception("turn %s could not be answered", turn.pk)
+            await _fail(turn, f"{type(error).__name__}: {error}", write)
             return
         both = list(zip(policies, texts, strict=True))
-        await _in_thread(
+        is_stored = await _in_thread(
             chat_answers.store,
             turn=turn,
             answers=[
@@ -62,13 +69,21 @@ async def answer_turn(turn: Turn) -> None:
             ],
             sides=[policy.as_data(text.seed) for policy, text in both],
         )
-        await write("end")
+        if is_stored:
+            await write("end")
+
+
+async def _fail(turn: Turn, reason: str, write: Write) -> None:
+    log.warning("turn %s was not answered: %s", turn.pk, reason)
+    if await _in_thread(chat_answers.fail, turn=turn, reason=reason):
+        await write("failed")
 
 
 async def answer_question(question: Question) -> None:
     """Answer a question of the playground; as `answer_turn`, but by name and into the cache."""
 
     async def is_wanted() -> bool:
+        playground.beat(question)
         return not is_stopping()
 
     async with _writer(question.stream) as write:
@@ -81,6 +96,9 @@ async def answer_question(question: Question) -> None:
             playground.keep(question._replace(error=_("The worker was stopped. Ask again.")))
         except (ChatServerError, RunError) as error:
             playground.keep(question._replace(error=str(error)))
+        except Exception as error:
+            log.exception("question %s could not be answered", question.key)
+            playground.keep(question._replace(error=f"{type(error).__name__}: {error}"))
         else:
             playground.keep(question._replace(texts=(first.text, second.text)))
         await write("end")

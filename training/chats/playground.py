@@ -3,6 +3,7 @@ put into the queue."""
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Any, NamedTuple
 
@@ -21,10 +22,13 @@ from training.models import ModelVersion
 
 TASK = "training.tasks.answer_question"
 KEPT_S = 6 * 3600
+LOST_S = 30
+"""A question for which no worker has done anything for so long is given up."""
 
 
 class Question(NamedTuple):
-    """What a lead asked. models: the ids of the two. texts: the answers, once both are there; error: why they are not."""
+    """What a lead asked. models: the ids of the two. asked_at: in seconds since the epoch. after: the key of the question before.
+    texts: the answers, once both are there; error: why they are not."""
 
     key: str
     project: int
@@ -33,6 +37,8 @@ class Question(NamedTuple):
     temperature: float
     max_new_tokens: int
     messages: list[dict[str, str]]
+    asked_at: float
+    after: str = ""
     texts: tuple[str, str] | None = None
     error: str = ""
 
@@ -87,8 +93,14 @@ def ask(
         temperature=temperature,
         max_new_tokens=max_new_tokens,
         messages=messages,
+        asked_at=time.time(),
+        after=after.key if after else "",
     )
     keep(question)
+    if cache.get(_cache_key(question.key)) is None:
+        raise RunError(
+            "question", _("The site's cache does not answer, so nothing can be asked. Try again in a minute.")
+        )
     wake_worker(TASK, question.key)
     return question
 
@@ -100,7 +112,17 @@ def keep(question: Question) -> None:
 def find(key: str) -> Question | None:
     """A question; None if there is none any more."""
     found = cache.get(_cache_key(key))
-    return Question(*found) if found else None
+    question = Question(*found) if found else None
+    if question is None or question.is_over or time.time() < question.asked_at + LOST_S:
+        return question
+    if cache.get(f"{_cache_key(key)}-beat") is None:
+        return question._replace(error=_("No worker answers. Ask again."))
+    return question
+
+
+def beat(question: Question) -> None:
+    """Say that a worker is at it."""
+    cache.set(f"{_cache_key(question.key)}-beat", 1, LOST_S)
 
 
 def _cache_key(key: str) -> str:

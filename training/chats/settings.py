@@ -44,14 +44,20 @@ def save_settings(
     """
     authors = [_author(project, side, name) for side, name in zip(sides, ("first", "second"), strict=True)]
     first, second = sides
-    same = (authors[0], first.server, first.temperature) == (authors[1], second.server, second.temperature)
+    current = ModelVersion.objects.filter(
+        project=project, kind=ModelVersion.Kind.POLICY, current=True
+    ).first()
+    answering = [author or (current and current.author) for author in authors]
+    same = (answering[0], first.server, first.temperature) == (
+        answering[1],
+        second.server,
+        second.temperature,
+    )
     if same:
         text = _(
             "Both sides are the same model at the same temperature: choose another model or temperature."
         )
         raise RunError("second_model", text)
-    if first.temperature == second.temperature == 0 and authors[0] == authors[1]:
-        raise RunError("second_temperature", _("At temperature 0 a model always answers the same."))
     values = {
         "enabled": enabled,
         "first_author": authors[0],

@@ -17,6 +17,10 @@ from training.chats.policies import Policy
 SHOW_S = 0.03
 """How often what has come is shown: often enough that it does not seem to wait."""
 BEAT_S = 1.0
+PAUSES_S = (0.2, 1.0, 3.0, 8.0)
+"""Before a side that broke off, or was busy, is asked again."""
+CHARS_PER_TOKEN = 32
+"""More than any tokenizer's, on average over an answer."""
 TIMEOUT_S = 120.0
 """How long a server may send nothing."""
 _random = random.SystemRandom()
@@ -49,21 +53,22 @@ async def write_two_answers(
     """The answers of both policies, in their order. While they are written, `write` gets `piece` events (`side`, `offset`,
     `text`) and, where an answer begins anew, `restart` (`side`).
 
-    A side that fails, or answers with nothing, is asked once more; so is the second where both answers are the same and somebody
-    is to choose between them.
+    A side that fails is asked again, a few times; one that answers with nothing, once more; so is one where both answers are the
+    same and somebody is to choose between them.
 
     is_blind: whether the reader must not know the models (`BlindStream`).
 
     Raises:
-        ChatServerError: a side failed twice.
+        ChatServerError: a side failed again and again.
         Unwanted: `is_wanted`, which is asked every second, said so.
     """
     both = _Both(messages, policies, max_new_tokens, write, is_wanted, BlindStream(is_blind=is_blind))
     await both.write_sides(SIDES)
     texts = both.blind.texts
-    if is_blind and texts["a"] == texts["b"] and any(policy.temperature for policy in policies):
-        await both.restart("b")
-        await both.write_sides(["b"])
+    by_chance = [side for side, policy in zip(SIDES, policies, strict=True) if policy.temperature]
+    if is_blind and texts["a"] == texts["b"] and by_chance:
+        await both.restart(by_chance[-1])
+        await both.write_sides(by_chance[-1:])
     return [WrittenAnswer(texts[side], both.seeds[side]) for side in SIDES]
 
 
@@ -114,16 +119,21 @@ class _Both:
                 raise Unwanted
 
     async def _answer(self, name: str) -> None:
-        for is_last in (False, True):
+        empty, pauses = 0, iter(PAUSES_S)
+        while True:
             try:
                 await self._stream(name)
             except ChatServerError as error:
-                if is_last or not error.retriable:
+                pause = next(pauses, None)
+                if pause is None or not error.retriable:
                     raise
+                await asyncio.sleep(pause)
             else:
-                if is_last or self.blind.texts[name].strip():
+                empty += not self.blind.texts[name].strip()
+                if self.blind.texts[name].strip() or empty == 2:
                     break
-            await self.restart(name)
+            if self.blind.texts[name]:
+                await self.restart(name)
         self.blind.end(name)
 
     async def _stream(self, name: str) -> None:
@@ -141,3 +151,5 @@ class _Both:
         async with aclosing(answer):
             async for delta in answer:
                 self.blind.add(name, delta.text)
+                if len(self.blind.texts[name]) > CHARS_PER_TOKEN * self.max_new_tokens:
+                    break  # a server that goes on and on

@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -39,9 +40,12 @@ class ChatSettingsForm(forms.Form):
         current = ChatSettings.objects.filter(project=project).first() or ChatSettings(project=project)
         super().__init__(*args, **{"initial": _initial(current), **kwargs})
         self.project = project
-        policies = ModelVersion.objects.filter(
-            project=project, kind=ModelVersion.Kind.POLICY, retired_at=None
-        ).select_related("author")
+        chosen = [author for author in (current.first_author, current.second_author) if author]
+        policies = (
+            ModelVersion.objects.filter(project=project, kind=ModelVersion.Kind.POLICY)
+            .filter(Q(retired_at=None) | Q(author__in=chosen))  # a retired one is shown, and not saved again
+            .select_related("author")
+        )
         self.versions = {str(version.pk): version for version in policies}
         choices = [
             ("", _("the project's current policy")),
@@ -100,8 +104,8 @@ def _initial_side(name: str, author: Author | None, server: str, temperature: fl
 @require_http_methods(["GET", "POST"])
 def chat_settings(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
-    form = ChatSettingsForm(me.project, request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    form = ChatSettingsForm(me.project, request.POST if request.method == "POST" else None)
+    if form.is_valid():
         try:
             save_settings(
                 project=me.project,

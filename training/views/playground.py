@@ -59,7 +59,9 @@ def playground(request: HttpRequest, slug: str) -> HttpResponse:
         "second": second,
         "question": question,
         "error": error,
-        "text": request.POST.get("text", ""),
+        "text": request.POST.get(
+            "text", question.messages[-1]["content"] if question and question.error else ""
+        ),
         "temperature": request.POST.get("temperature", question.temperature if question else TEMPERATURE),
         "max_new_tokens": request.POST.get(
             "max_new_tokens", question.max_new_tokens if question else MAX_NEW_TOKENS
@@ -85,8 +87,8 @@ async def playground_stream(request: HttpRequest, slug: str, key: str) -> HttpRe
         raise PermissionDenied
     question = await sync_to_async(_found)(request, slug, key)
 
-    async def is_over() -> bool:
-        now = await sync_to_async(actions.find)(key)
+    def is_over() -> bool:
+        now = actions.find(key)
         return now is None or now.is_over
 
     return stream_response(request, question.stream, is_over)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import F
 from django.http import (
     Http404,
     HttpRequest,
@@ -31,41 +31,16 @@ from annotation.actions.queue import QueueError
 from annotation.http import answer_stream
 from annotation.http.images import allow_images
 from annotation.logic import judging_keys, markdown
-from annotation.models import Chat, Member, Turn
+from annotation.models import Chat, Draft, Member, Turn
 from annotation.views import HtmxRequest
-from annotation.views.judging import compare, screen
+from annotation.views.judging import chat_thread, compare, screen
 from annotation.views.judging.form_input import FormInput, device_times
 from annotation.views.judging.pages import read_key, render_guidelines
+from annotation.views.long_lists import LongList
 
 PER_PAGE = 50
-
-
-@dataclass(frozen=True)
-class TurnRow:
-    """A message that was answered, with the answer that the chat goes on from and the others.
-
-    versions: the ids of the messages in its place, of which this is one. key: of a message that replaces it.
-    """
-
-    turn: Turn
-    html: str
-    answer: str
-    others: list[str]
-    is_own: bool
-    versions: list[int]
-    key: uuid.UUID = field(default_factory=uuid.uuid4)
-
-    @property
-    def place(self) -> int:
-        return self.versions.index(self.turn.pk) + 1
-
-    @property
-    def before(self) -> int | None:
-        return self.versions[self.place - 2] if self.place > 1 else None
-
-    @property
-    def after(self) -> int | None:
-        return self.versions[self.place] if self.place < len(self.versions) else None
+MAX_DIGITS = 18
+"""Of an id."""
 
 
 @login_required
@@ -87,7 +62,11 @@ def my_chats(request: HtmxRequest, slug: str) -> HttpResponse:
             error = problem
         else:
             return redirect("chat", slug, turn.chat_id)
-    rows = Chat.objects.filter(project=me.project, annotator=me.user_id).order_by("-pk")[:PER_PAGE]
+    own = Chat.objects.filter(project=me.project, annotator=me.user_id)
+    page = LongList(own.order_by(F("ended_at").asc(nulls_first=True), "-pk"), PER_PAGE).get_page(
+        request.GET.get("page")
+    )
+    rows = list(page)
     first = {
         turn.chat_id: turn
         for turn in Turn.objects.filter(chat__in=[row.pk for row in rows], parent=None)
@@ -97,6 +76,7 @@ def my_chats(request: HtmxRequest, slug: str) -> HttpResponse:
     context = {
         "me": me,
         "project": me.project,
+        "page": page,
         "rows": [(row, first[row.pk]) for row in rows],
         "error": error,
         "text": request.POST.get("text", ""),
@@ -281,41 +261,41 @@ def _render(
     refused = _refused(me)
     if isinstance(refused, GuidelinesUnconfirmed) and request.method == "GET" and not request.htmx:
         return render_guidelines(request, me, "", then="chats")
-    turns = {
-        turn.pk: turn
-        for turn in found.turns.select_related("prompt", "answer__author", "item")
-        .prefetch_related("item__responses")
-        .order_by("pk")
-    }
-    newest = turns.get(int(at)) if at.isdecimal() else None
-    newest = newest or (list(turns.values())[-1] if turns else None)
-    dropped = newest if newest and newest.state == Turn.State.DROPPED else None
-    leaf = turns.get(newest.parent_id or 0) if dropped and newest else newest
-    current = leaf if leaf and not leaf.is_over else None
+    typed = {}
+    if error and "text" in request.POST:
+        typed = {request.POST.get("form", chat_thread.NEXT): request.POST["text"]}
+    at_id = int(at) if at.isdecimal() and len(at) < MAX_DIGITS else None
+    thread = chat_thread.thread_of(found, at_id, typed)
+    judging = None
+    if thread.current and thread.current.state == Turn.State.JUDGING:
+        judging = _judging_context(request, me, thread.current, entry, error)
+        if judging is None:  # the item was taken from its annotator
+            chats.drop(turn=thread.current)
+            thread = chat_thread.thread_of(found, None, typed)
     guideline = me.project.guideline
     context: dict[str, Any] = {
         "me": me,
         "project": me.project,
         "chat": found,
-        "rows": _rows(turns, turns.get(current.parent_id or 0) if current else leaf),
-        "turn": current,
-        "last": None if current else leaf,
+        "thread": thread,
+        "rows": thread.rows,
+        "turn": thread.current,
+        "not_answered": chats.NOT_ANSWERED,
+        "turn_html": markdown.render(thread.current.text) if thread.current else "",
+        "text": thread.typed.get(chat_thread.NEXT, ""),
+        "better": thread.typed.get(chat_thread.BETTER),
         "kind": "chat",
         "title": _("Chat"),
-        "error": error,
-        "text": request.POST.get("text", "") if error else dropped.text if dropped else "",
         "key": uuid.uuid4(),
         "write_key": uuid.uuid4(),
         "keys": judging_keys.keys_of(current_user(request).judging_keys),
         "refusal": str(refused or ""),
         "must_confirm": isinstance(refused, GuidelinesUnconfirmed),
         "guideline_number": guideline.number if guideline else None,
-        "is_last": leaf is not None and not any(turn.parent_id == leaf.pk for turn in turns.values()),
+        **(judging or {}),
+        # that of the choice stands beside its buttons
+        "problem": None if judging and isinstance(error, JudgmentError) else error,
     }
-    if current:
-        context["turn_html"] = markdown.render(current.text)
-    if current and current.state == Turn.State.JUDGING:
-        context |= _judging_context(request, me, current, entry, error)
     part = "#work" if request.htmx else ""
     response = render(request, f"annotation/chat.html{part}", context, status=422 if error else 200)
     return allow_images(response, me.project)
@@ -327,13 +307,12 @@ def _judging_context(
     turn: Turn,
     entry: FormInput | None,
     error: ChatError | JudgmentError | None,
-) -> dict[str, Any]:
-    """Context of the form with both answers; empty if the item was taken from its annotator."""
+) -> dict[str, Any] | None:
+    """Context of the form with both answers; None if the item was taken from its annotator."""
     turn.chat.project = me.project
     lease = chats.lease_of(turn)
     if lease is None:
-        chats.drop(turn=turn)
-        return {"turn": None, "text": turn.text}
+        return None
     item = queries.item_to_judge(lease.item_id, current_user(request))
     context = screen.context(
         project=me.project,
@@ -342,33 +321,13 @@ def _judging_context(
         shown=lease.shown_order,
         extra_questions=lease.extra_questions,
         questions=queries.questions_of(lease.question_set_id),
-        form_input=entry or FormInput(),
+        form_input=entry or FormInput.from_data(_draft_of(lease), lease.shown_order),
         error=error if isinstance(error, JudgmentError) else None,
     )
+    del context["text"]  # of an answer that is asked for
     return context | {"ticket": lease.ticket(), "judge_key": context["key"], "choices": compare.CHOICES}
 
 
-def _rows(turns: dict[int, Turn], leaf: Turn | None) -> list[TurnRow]:
-    """The messages from the first to a leaf."""
-    path: list[Turn] = []
-    while leaf is not None:
-        path.insert(0, leaf)
-        leaf = turns.get(leaf.parent_id or 0)
-    versions: dict[int | None, list[int]] = {}
-    for turn in turns.values():
-        if turn.state != Turn.State.DROPPED:
-            versions.setdefault(turn.parent_id, []).append(turn.pk)
-    return [_row(turn, versions[turn.parent_id]) for turn in path]
-
-
-def _row(turn: Turn, versions: list[int]) -> TurnRow:
-    answer = turn.answer
-    shown = list(turn.item.responses.all()) if turn.item else []
-    return TurnRow(
-        turn=turn,
-        html=markdown.render(turn.text),
-        answer=screen.masked_html(answer) if answer else "",
-        others=[screen.masked_html(other) for other in shown if answer is None or other.pk != answer.pk],
-        is_own=answer is not None and answer.author.user_id is not None,
-        versions=versions,
-    )
+def _draft_of(lease: Lease) -> Any:
+    own = Draft.objects.filter(item=lease.item_id, annotator=lease.annotator_id)
+    return own.values_list("data", flat=True).first()

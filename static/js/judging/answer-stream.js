@@ -34,9 +34,9 @@ export function followAnswers({ streamUrl, eventsUrl, onPiece, onRestart, onEnd 
     });
   }
   // a refused stream is not tried again by the browser, nor one whose server is gone for long
-  source.onerror = () => {
+  source.addEventListener("error", () => {
     if (!isOver && source.readyState === EventSource.CLOSED) ask();
-  };
+  });
   timer = setTimeout(ask, SILENT_MS);
 
   async function ask() {

@@ -5,7 +5,9 @@ import { followAnswers } from "./answer-stream.js";
 import * as compare from "./compare.js";
 import * as diff from "./diff.js";
 import { forgetText, restoreText } from "./composer.js";
+import { dropDraft } from "./device.js";
 import { announce, answerByLetter, answers, currentAnswer, goTo, judgeForm, work } from "./dom.js";
+import { cancelDraft } from "./drafts.js";
 import { pinIfWide } from "./guidelines.js";
 import { toggleLength } from "./long-texts.js";
 import * as ratings from "./ratings.js";
@@ -14,7 +16,9 @@ import { answerOf, areOff, commandOf } from "./shortcuts.js";
 import * as view from "./view.js";
 
 registerScreens({ compare });
+const RETRY_MS = 2_000;
 let stopFollowing = null;
+let shown = {}; // how many characters of each side
 
 // --- the answers while they are written -------------------------------------------------------------------------
 
@@ -22,11 +26,31 @@ const textOf = (side) => answerByLetter(side.toUpperCase())?.querySelector(".str
 
 function addPiece({ side, offset, text }) {
   const box = textOf(side);
-  if (!box) return;
-  // what was lost meanwhile comes with the whole answer
-  if (offset > [...box.textContent].length && box.textContent) box.append(" … ");
-  else if (offset < [...box.textContent].length) return;
+  const due = shown[side] ?? 0;
+  if (!box || offset < due) return;
+  if (offset > due && due) box.append(" … "); // what was lost meanwhile comes with the whole answer
   box.append(text);
+  shown[side] = offset + [...text].length;
+}
+
+// Something was typed above that the answers would replace.
+const isTypedAbove = () => [...work().querySelectorAll(".thread textarea")].some((field) => field.value !== field.defaultValue);
+
+function showAnswers() {
+  if (!isTypedAbove()) return loadAnswers();
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: gettext("Show the answers") });
+  button.classList.add("button", "small");
+  button.addEventListener("click", loadAnswers);
+  work().querySelector("[data-waiting]").replaceChildren(button);
+  announce(gettext("Both answers are complete."));
+  return undefined;
+}
+
+async function loadAnswers() {
+  const { turn } = work().dataset;
+  await htmx.ajax("GET", work().dataset.url, { target: "#work", swap: "outerHTML" }).catch(() => {});
+  // the site may be away for a moment
+  if (work().dataset.turn === turn && ["waiting", "answering"].includes(work().dataset.state)) setTimeout(loadAnswers, RETRY_MS);
 }
 
 function follow() {
@@ -34,12 +58,16 @@ function follow() {
   stopFollowing = null;
   const { state, streamUrl, eventsUrl } = work().dataset;
   if (state !== "waiting" && state !== "answering") return;
+  shown = {};
   stopFollowing = followAnswers({
     streamUrl,
     eventsUrl,
     onPiece: addPiece,
-    onRestart: ({ side }) => textOf(side)?.replaceChildren(),
-    onEnd: () => htmx.ajax("GET", work().dataset.url, { target: "#work", swap: "outerHTML" }),
+    onRestart: ({ side }) => {
+      shown[side] = 0;
+      textOf(side)?.replaceChildren();
+    },
+    onEnd: showAnswers,
   });
 }
 
@@ -51,15 +79,21 @@ function start({ isFirst = false } = {}) {
   restoreText();
   const { kind, state } = work().dataset;
   const field = work().querySelector("[data-composer]");
+  const problem = work().querySelector("[role=alert]:not([hidden])");
+  forgetText(new URL(work().querySelector("[data-list]").href).pathname); // the first message has been sent
+  if (state === "failed") document.getElementById("again")?.focus();
+  if (problem) {
+    problem.scrollIntoView({ block: "nearest" }); // and it is read aloud
+    return;
+  }
   if (kind === "compare") {
     if (!isFirst) goTo(answers()[0]);
     announce(gettext("Both answers are complete. Choose one with the keys 1 to 8."));
   } else if (field) {
     if (!isFirst) field.focus();
     announce(gettext("Your turn: write the next message."));
-  } else if (state === "failed") {
-    document.getElementById("again")?.focus();
   } else if (state) {
+    if (!isFirst) work().querySelector("h1").focus({ preventScroll: true });
     announce(gettext("Sent. Two models are answering."));
   }
   if (!isFirst) work().querySelector(".is-current, .action-bar")?.scrollIntoView({ block: "nearest" });
@@ -68,14 +102,20 @@ function start({ isFirst = false } = {}) {
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (detail.target.id === "work" || detail.elt.id === "work") start();
 });
-document.addEventListener("htmx:afterRequest", ({ detail }) => {
-  const form = detail.elt;
-  if (!form.matches?.("form.composer")) return;
-  form.ariaBusy = null;
-  if (detail.successful) forgetText();
+// of a form that was replaced the event comes from what it was in
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const form = detail.requestConfig?.elt;
+  if (detail.xhr.status >= 400) return;
+  if (form?.matches("form.composer")) forgetText();
+  if (form?.id === "judge") dropDraft(work().dataset.item);
+});
+document.addEventListener("htmx:afterRequest", () => {
+  for (const form of document.querySelectorAll("form.composer[aria-busy]")) form.ariaBusy = null;
 });
 for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
-  document.addEventListener(name, () => announce(gettext("It could not be sent. What you entered is still here: try again.")));
+  document.addEventListener(name, ({ detail }) => {
+    if (detail.requestConfig?.verb === "post") announce(gettext("It could not be sent. What you entered is still here: try again."));
+  });
 }
 
 // --- choosing ---------------------------------------------------------------------------------------------------
@@ -92,6 +132,7 @@ document.addEventListener("submit", (event) => {
     return;
   }
   event.submitter?.classList.add("is-pressed");
+  cancelDraft();
 }, true);
 
 document.addEventListener("htmx:configRequest", ({ detail }) => {
@@ -101,7 +142,8 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
 function showProblem(text) {
   const errors = document.getElementById("errors");
   if (!text || !errors) return;
-  const notice = Object.assign(document.createElement("div"), { className: "notice danger", textContent: text });
+  const notice = Object.assign(document.createElement("div"), { textContent: text });
+  notice.classList.add("notice", "danger");
   errors.replaceChildren(notice);
 }
 

@@ -1,12 +1,14 @@
 // The field of a chat's message: Enter sends, Shift Enter begins a line. What was typed is kept on this device until it is sent.
 import { storage } from "./device.js";
 
-const keyOf = () => `chat:${location.pathname}`;
+const keyOf = (path) => ["chat", document.querySelector("[data-user]")?.dataset.user, path].join(":");
+const isTouch = matchMedia("(pointer: coarse)"); // there Enter begins a line, and the button sends
 
 document.addEventListener("keydown", (event) => {
   const field = event.target;
-  if (!field.matches?.("[data-composer]") || event.key !== "Enter" || event.isComposing) return;
-  if (event.shiftKey || event.altKey) return;
+  if (!field.matches?.("[data-composer]") || event.key !== "Enter") return;
+  if (event.isComposing || event.keyCode === 229) return; // it confirms what an input method offers
+  if (event.shiftKey || event.altKey || isTouch.matches) return;
   event.preventDefault();
   if (field.value.trim()) field.form.requestSubmit();
 });
@@ -22,10 +24,10 @@ document.addEventListener("submit", (event) => {
   event.target.ariaBusy = "true";
 });
 
-function keep(text) {
+function keep(text, path = location.pathname) {
   try {
-    if (text) storage?.setItem(keyOf(), text);
-    else storage?.removeItem(keyOf());
+    if (text) storage?.setItem(keyOf(path), text);
+    else storage?.removeItem(keyOf(path));
   } catch {
     // full: the text is on the page alone
   }
@@ -33,10 +35,10 @@ function keep(text) {
 
 export function restoreText() {
   const field = document.querySelector("[data-composer]");
-  if (field && !field.value) field.value = storage?.getItem(keyOf()) ?? "";
+  if (field && !field.value) field.value = storage?.getItem(keyOf(location.pathname)) ?? "";
 }
 
-export const forgetText = () => keep("");
+export const forgetText = (path) => keep("", path);
 
 addEventListener("pageshow", (event) => {
   for (const form of document.querySelectorAll("form.composer[aria-busy]")) form.ariaBusy = null;

@@ -18,6 +18,7 @@ from tests import builders
 from tests.annotation.api.test_client import answers
 from tests.patience import HANGS_S
 from tests.processes import free_port, process, until
+from tests.sequences import use_new_ids
 
 pytestmark = pytest.mark.live
 
@@ -42,6 +43,10 @@ def script(url: str, token: str) -> str:
 class ApiPageTests(TransactionTestCase):
     reset_sequences = True  # the page speaks of item 1, run 1
 
+    def tearDown(self) -> None:
+        use_new_ids()
+        super().tearDown()
+
     def test_every_command_of_the_page_does_what_it_says(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(self.settings(ARTIFACTS=folder / "artifacts"))
@@ -50,7 +55,12 @@ class ApiPageTests(TransactionTestCase):
         token = ApiToken.issue(user=alice, name="t", scope="lead")[1]
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        with process("web", port=port), process("importer"), Palate(url, token) as palate:
+        with (
+            process("web", port=port),
+            process("importer"),
+            process("archiver"),
+            Palate(url, token) as palate,
+        ):
             until(lambda: answers(palate), "the site to answer")
             done = subprocess.run(
                 ["bash", "-c", script(url, token)],

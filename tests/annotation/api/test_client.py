@@ -49,6 +49,7 @@ class ClientTests(TransactionTestCase):
         with (
             process("web", port=self.port),
             process("importer"),
+            process("archiver"),
             Palate(self.url, self.token) as palate,
         ):
             until(lambda: answers(palate), "the site to answer")

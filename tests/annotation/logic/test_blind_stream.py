@@ -49,15 +49,16 @@ def test_a_fast_side_waits_for_the_slow_one() -> None:
     assert shown(stream) == {"a": "one t", "b": "xxxxx"}
 
 
-def test_the_rest_is_shown_when_the_other_side_has_ended() -> None:
+def test_the_rest_is_shown_when_both_sides_have_ended() -> None:
     stream = BlindStream()
     stream.add("a", "A long answer, which goes on and on.")
     stream.add("b", "Short.")
     stream.end("b")
-    assert shown(stream) == {"a": "A long answer, which goe", "b": "Short."}
-    stream.end("a")
-    assert [piece.text for piece in stream.take()] == ["s on and on."]
+    assert shown(stream) == {"a": "A long", "b": "Short."}
+    stream.add("a", " More.")
     assert stream.take() == []
+    stream.end("a")
+    assert [piece.text for piece in stream.take()] == [" answer, which goes on and on. More."]
 
 
 def test_names_never_show() -> None:
@@ -66,14 +67,21 @@ def test_names_never_show() -> None:
         "Hello! As Claude, I cannot. My name is Zorblax, an AI assistant.",
     ):
         stream, seen = BlindStream(), ""
+        stream.add("b", "x" * 100)
         stream.end("b")
         for character in name:
             stream.add("a", character)
-            seen += "".join(piece.text for piece in stream.take())
+            seen += "".join(piece.text for piece in stream.take() if piece.side == "a")
             assert not any(word in seen for word in ("GPT", "Open", "Claude", "Zorb"))
         stream.end("a")
-        seen += "".join(piece.text for piece in stream.take())
+        seen += "".join(piece.text for piece in stream.take() if piece.side == "a")
         assert seen == mask(name)
+
+
+def test_a_reader_who_knows_the_models_sees_everything_at_once() -> None:
+    stream = BlindStream(is_blind=False)
+    stream.add("a", "I am GPT-4")
+    assert shown(stream) == {"a": "I am GPT-4", "b": ""}
 
 
 def test_a_side_that_is_written_anew_begins_at_its_start() -> None:
