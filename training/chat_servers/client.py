@@ -7,9 +7,11 @@ piece. Whatever else is wrong with an answer is a `ChatServerError`.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,8 +70,19 @@ class Delta:
 
 def http_client(endpoint: Endpoint) -> httpx2.AsyncClient:
     """A client with the connections of one endpoint."""
-    transport = httpx2.AsyncHTTPTransport(uds=str(endpoint.socket)) if endpoint.socket else None
-    return httpx2.AsyncClient(transport=transport)
+    if endpoint.socket:
+        return httpx2.AsyncClient(transport=socket_transport(endpoint.socket))
+    return httpx2.AsyncClient(verify=_tls())
+
+
+def socket_transport(socket: Path) -> httpx2.AsyncHTTPTransport:
+    """A transport to a server on this machine. Without TLS: to load certificates takes longer than a request."""
+    return httpx2.AsyncHTTPTransport(uds=str(socket), verify=False)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
 
 
 async def stream_chat(

@@ -24,7 +24,7 @@ import httpx2
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from training.chat_servers.client import Endpoint
+from training.chat_servers.client import Endpoint, socket_transport
 from training.chat_servers.errors import ChatServerError
 from training.launch.child import ROOT
 from training.launch.job_slots import lock_file
@@ -72,8 +72,7 @@ class Place(NamedTuple):
 
     async def request(self, method: str, path: str) -> dict[str, Any] | None:
         """The server's answer, as JSON; None if it does not answer, or refuses."""
-        transport = httpx2.AsyncHTTPTransport(uds=str(self.socket))
-        async with httpx2.AsyncClient(transport=transport, timeout=ANSWER_S) as http:
+        async with httpx2.AsyncClient(transport=socket_transport(self.socket), timeout=ANSWER_S) as http:
             try:
                 answer = await http.request(method, f"http://model{path}")
                 return dict(answer.json()) if answer.status_code == 200 else None
