@@ -28,7 +28,7 @@ from django.core.management import call_command  # noqa: E402
 from django.urls import reverse  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
-from annotation.models import Judgment, Project, User  # noqa: E402
+from annotation.models import Chat, Judgment, Project, User  # noqa: E402
 from config.processes import site  # noqa: E402
 from training.demo.projects import PASSWORD, SLUG  # noqa: E402
 from training.models import ModelVersion, Round, Run  # noqa: E402
@@ -53,6 +53,7 @@ SHOWN = {
         "rank-nine",
         "rank-marks",
         "compare",
+        "chat",
         "demonstrate",
         "diff",
         "guidelines-drawer",
@@ -85,13 +86,14 @@ def people() -> tuple[User, User]:
     return found[0], found[1]
 
 
-def annotators_pages(made: dict[str, Project], annotator: User) -> Iterator[tuple[str, str, str]]:
+def annotators_pages(made: dict[str, Project], chat: Chat, annotator: User) -> Iterator[tuple[str, str, str]]:
     """Each picture's name, whose eyes see it, and where."""
     yield "sign-in", "", reverse("account_login")
     yield "home", "annotator", "/"
     for name, project in made.items():
         yield name, "annotator", reverse("work", args=[project.slug])
     yield "diff", "annotator", reverse("work", args=[made["rank"].slug])
+    yield "chat", "annotator", reverse("chat", args=[chat.project.slug, chat.pk])
     yield "guidelines-drawer", "annotator", reverse("work", args=[made["rank"].slug])
     yield "my-judgments", "annotator", reverse("my-judgments")
     yield "my-work", "annotator", reverse("my-work")
@@ -143,7 +145,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lead, annotator = people()
     made = showcase.build(lead, annotator)
-    pages = [*annotators_pages(made, annotator), *leads_pages()]
+    pages = [*annotators_pages(made, showcase.chat(lead, annotator), annotator), *leads_pages()]
     refused: list[str] = []
     chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSER)), None)
     with site(int(os.environ.get("PORT", "8099"))) as address, sync_playwright() as playwright:

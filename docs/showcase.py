@@ -11,10 +11,21 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotation.actions import batches, drafts, import_rows, judgments, leases, messages, projects
+from annotation.actions import (
+    batches,
+    chat_answers,
+    chats,
+    drafts,
+    import_rows,
+    judgments,
+    leases,
+    messages,
+    projects,
+)
+from annotation.actions.chat_answers import Answer
 from annotation.analytics.item_search import Search
 from annotation.logic.questions import PRESETS, read_questions
-from annotation.models import Item, Judgment, Member, Project, Slot, User
+from annotation.models import Author, Chat, ChatSettings, Item, Judgment, Member, Project, Slot, Turn, User
 
 GUIDELINE = """Rank the answers as a **thoughtful expert** would who has to live with the advice.
 
@@ -303,6 +314,47 @@ def build(lead: User, annotator: User) -> dict[str, Project]:
     if not made["rank"].batches.exists():
         ask_and_assign(made["rank"], lead, annotator)
     return made
+
+
+TIDES = [
+    "Why are there two high tides a day, and not one?",
+    """The moon's pull is a little stronger on the near side of the earth than on the far side. What matters for tides is this \
+**difference**:
+
+- the water nearest to the moon is drawn ahead of the earth,
+- the water on the far side is left behind.
+
+So there are two bulges, and the earth turns under both of them in a day.""",
+    "The moon attracts the ocean, which rises. Then it goes down again. This happens twice, since a day has two halves.",
+    "Then why is the time between two high tides a bit more than twelve hours?",
+    """Because the moon moves on while the earth turns. A place needs about **24 h 50 min** to be under the moon again, so half \
+of that, 12 h 25 min, lies between two high tides.""",
+    "It is exactly twelve hours. The tables in harbours are rounded, which is why they seem to differ from day to day.",
+]
+
+
+def chat(lead: User, annotator: User) -> Chat:
+    """A chat whose second message waits for the choice."""
+    made = project(lead, annotator, "Chats", [answered("tides", TIDES[0], TIDES[1:3])], k=2)
+    if (found := Chat.objects.filter(project=made).first()) is not None:
+        return found
+    ChatSettings.objects.create(project=made, enabled=True)
+    author = Author.objects.create(project=made, kind=Author.Kind.POLICY, name="policy")
+    member = Member.objects.select_related("project", "user").get(project=made, user=annotator)
+
+    def answer(turn: Turn, texts: Sequence[str]) -> Turn:
+        claimed = chat_answers.claim(turn.pk)
+        assert claimed is not None
+        chat_answers.store(turn=claimed, answers=[Answer(author.pk, text, {}) for text in texts], sides=[])
+        return Turn.objects.select_related("chat__project").get(pk=turn.pk)
+
+    first = answer(chats.start_chat(member=member, text=TIDES[0], key=uuid.uuid4()), TIDES[1:3])
+    lease = chats.lease_of(first)
+    assert lease is not None
+    ranks = dict(zip(lease.shown_order, (1, 2), strict=True))
+    chats.judge(turn=first, lease=lease, ranks=ranks, degree="significantly", idempotency_key=uuid.uuid4())
+    second = chats.send(chat=first.chat, member=member, text=TIDES[3], key=uuid.uuid4(), after=first)
+    return answer(second, TIDES[4:]).chat
 
 
 def begin(made: Mapping[str, Project], annotator: User) -> None:

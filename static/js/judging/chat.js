@@ -96,7 +96,8 @@ function start({ isFirst = false } = {}) {
     if (!isFirst) work().querySelector("h1").focus({ preventScroll: true });
     announce(gettext("Sent. Two models are answering."));
   }
-  if (!isFirst) work().querySelector(".is-current, .action-bar")?.scrollIntoView({ block: "nearest" });
+  // what is done now, below what may be a long conversation
+  if (work().querySelector(".thread")) work().querySelector(".message.is-current, .better")?.scrollIntoView({ block: "start" });
 }
 
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
