@@ -33,6 +33,10 @@ SLUG = "helpfulness"
 
 
 @pytest.mark.live
+def answered(turn: dict[str, Any]) -> None:
+    live_chats.answer(Turn.objects.select_related("chat__project").get(pk=turn["id"]))
+
+
 class ChatClientTests(TransactionTestCase):
     def test_chats_by_the_client(self) -> None:
         self.alice, self.bob = builders.user("alice", is_staff=True), builders.user("bob")
@@ -100,6 +104,7 @@ class ChatClientTests(TransactionTestCase):
         written(turn, ("piece", {"side": "a", "offset": 0, "text": "one\u2028\nzwö"}))
         with ThreadPoolExecutor(1) as pool:
             read = pool.submit(list, palate.stream_answers(SLUG, turn))
+            answered(turn)
             written(turn, ("piece", {"side": "b", "offset": 0, "text": "two"}), ("end", {}))
             events = read.result(60)
         assert events == [
@@ -115,6 +120,7 @@ class ChatClientTests(TransactionTestCase):
         async def chat() -> list[str]:
             async with AsyncPalate(self.url, self.token) as palate:
                 turn = await palate.start_chat(SLUG, "Awaited?")
+                await asyncio.to_thread(answered, turn)
                 await asyncio.to_thread(written, turn, ("end", {}))
                 return [event["event"] async for event in palate.stream_answers(SLUG, turn)]
 
