@@ -6,59 +6,40 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from training.demo import language
 from training.demo.annotators import Annotator
-from training.demo.crowd import judge
+from training.demo.crowd import Crowd, judge
 from training.demo.http_client import ApiClient, DemoError
 
 MESSAGES_PER_CHAT = 2
 POLL_S = 0.2
 
 
-class ChatCrowd:
+class ChatCrowd(Crowd):
     """Simulated annotators of one project, who chat. Each has messages of their own."""
 
     def __init__(
-        self,
-        address: str,
-        project: str,
-        tokens: Sequence[str],
-        seed: int,
-        weights: Mapping[str, float],
+        self, address: str, project: str, tokens: Sequence[str], seed: int, weights: Mapping[str, float]
     ) -> None:
+        super().__init__(address, project, tokens, seed, weights)
         self._path = f"/projects/{project}/chats"
-        self._annotators = [
-            (
-                ApiClient(address, token),
-                Annotator(seed=seed * 1000 + number, weights=weights),
-                messages_of(seed * 1000 + 100 + number),
-            )
-            for number, token in enumerate(tokens)
-        ]
-
-    def work(self, limit: int, report: Callable[[int], None]) -> int:
-        """Chat until `limit` choices were made. Returns how many there were."""
-        budget = threading.Semaphore(limit)
-        with ThreadPoolExecutor(len(self._annotators)) as pool:
-            return sum(
-                pool.map(lambda own: self._work_alone(*own, budget=budget, report=report), self._annotators)
-            )
+        self._messages = {
+            annotator.seed: messages_of(annotator.seed + 100) for _, annotator in self._annotators
+        }
 
     def _work_alone(
         self,
         client: ApiClient,
         annotator: Annotator,
-        messages: Iterator[str],
         *,
         budget: threading.Semaphore,
         report: Callable[[int], None],
     ) -> int:
         done, turn = 0, None
         while budget.acquire(blocking=False):
-            turn = self._send(client, turn, next(messages))
+            turn = self._send(client, turn, next(self._messages[annotator.seed]))
             if turn["state"] == "same":  # there is nothing to choose
                 budget.release()
                 continue
