@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 from django.urls import reverse
-from playwright.sync_api import JSHandle, Locator, Page, Route, expect
+from playwright.sync_api import Error, JSHandle, Locator, Page, Route, expect
 
 from annotation.models import Item, Judgment, Member, Project, User
 from tests import builders
@@ -118,6 +119,7 @@ def lose_response(route: Route) -> None:
     """The server gets it, and its answer is lost."""
     if route.request.method == "POST":
         route.fetch()
-        route.abort()
+        with contextlib.suppress(Error):  # unrouted meanwhile: the browser has gone on with the request by itself
+            route.abort()
     else:
         route.continue_()

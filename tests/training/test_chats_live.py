@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 from redis import Redis
 
 from annotation import chat_stream
@@ -141,12 +142,23 @@ def test_a_worker_that_is_killed_in_the_middle(bob: Member, warm_core: dict[str,
     judge(turn)
 
 
+def dropped_while_answered(bob: Member) -> Turn:
+    """A turn that was dropped between its first piece and its last; answers may end at once by chance, so it is tried."""
+    for _ in range(20):
+        turn = chats.start_chat(member=bob, text="the ferry", key=uuid.uuid4())
+        until(lambda turn=turn: has_begun(turn), "the answers come")
+        with transaction.atomic():
+            caught = chats.locked(turn).state == State.ANSWERING
+            chats.drop(turn=turn)
+        if caught:
+            return turn
+    raise AssertionError("every turn was answered before it was dropped")
+
+
 def test_a_turn_that_is_taken_back_while_it_is_answered(bob: Member, warm_core: dict[str, str]) -> None:
     ChatSettings.objects.update(max_new_tokens=1500)
     with process("chat", **warm_core):
-        turn = chats.start_chat(member=bob, text="the ferry", key=uuid.uuid4())
-        until(lambda: has_begun(turn), "the answers come")
-        chats.drop(turn=turn)
+        turn = dropped_while_answered(bob)
         again = chats.send(chat=turn.chat, member=bob, text="the sea", key=uuid.uuid4())
         ChatSettings.objects.update(max_new_tokens=40)
         turn_in(again, State.JUDGING, State.ANSWERING)
