@@ -119,7 +119,9 @@ def lose_response(route: Route) -> None:
     """The server gets it, and its answer is lost."""
     if route.request.method == "POST":
         route.fetch()
-        with contextlib.suppress(Error):  # unrouted meanwhile: the browser has gone on with the request by itself
+        with contextlib.suppress(
+            Error
+        ):  # unrouted meanwhile: the browser has gone on with the request by itself
             route.abort()
     else:
         route.continue_()
