@@ -159,7 +159,7 @@ NO_PAGES = {
     ),
     *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "snapshot-job-cancel"),
     "token-revoke",
-    *("chat-end", "turn-judge", "turn-write", "turn-drop", "turn-again", "turn-stream", "turn-events"),
+    *("chat-end", "turn-judge", "turn-write", "turn-drop", "turn-retry", "turn-stream", "turn-events"),
     *("work-confirm", "webhook-switch", "webhook-remove", "webhook-test", "webhook-redeliver"),
     *(
         "person-erase",

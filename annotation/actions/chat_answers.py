@@ -61,7 +61,7 @@ def give_back(turn: Turn) -> None:
 
 
 def fail(*, turn: Turn, reason: str) -> bool:
-    """Say why there are no answers. The message is kept, and can be asked again. False if another worker has the turn."""
+    """Say why there are no answers. The message is kept, and can be tried again. False if another worker has the turn."""
     changed = _claimed(turn).update(state=State.FAILED, claim=None, error=storable(reason)[:500])
     return bool(changed)
 

@@ -32,7 +32,7 @@ State = Turn.State
 TASK = "training.tasks.answer_turn"
 TAG = "chat"
 """Of the prompts that annotators wrote in chats."""
-NOT_ANSWERED = _lazy("The models could not answer this message. Ask again, change it, or tell your lead.")
+NOT_ANSWERED = _lazy("The models could not answer this message. Try again, change it, or tell your lead.")
 """To annotators, of a turn that failed: its `error`, for leads, may name the models."""
 LEFT_FOR = timedelta(days=1)
 """A turn that was not judged for so long is dropped."""
@@ -313,7 +313,7 @@ def drop(*, turn: Turn) -> None:
             _drop(turn)
 
 
-def ask_again(*, turn: Turn, member: Member) -> None:
+def retry(*, turn: Turn, member: Member) -> None:
     """Have a failed turn answered again.
 
     Raises:

@@ -65,7 +65,7 @@ class TurnOut(serializers.Serializer[Any]):
     state = serializers.ChoiceField(
         State.choices,
         help_text="`waiting` and `answering`: the answers are not there yet. `judging`: choose one. `judged`, and `same` for "
-        "two equal answers: the next message can follow. `failed`: see `error`; ask again. `dropped`: it counts nowhere.",
+        "two equal answers: the next message can follow. `failed`: see `error`; retry it. `dropped`: it counts nowhere.",
     )
     error = serializers.SerializerMethodField(
         help_text="Why there are no answers, without what would name the models."

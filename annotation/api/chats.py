@@ -284,12 +284,12 @@ class DropTurnApi(ApiView):
         return Response(turn_data(row))
 
 
-class AskAgainApi(ApiView):
+class RetryApi(ApiView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
-        summary="Ask again",
-        operation_id="chats_ask_again",
+        summary="Have a message answered again",
+        operation_id="chats_retry",
         request=None,
         responses={200: TurnOut} | errors.WRITE,
         tags=["chats"],
@@ -298,5 +298,5 @@ class AskAgainApi(ApiView):
         """Has a message answered that could not be answered before; otherwise it changes nothing. For its own annotator."""
         me, row = _own_turn(request, slug, pk, turn)
         with errors.as_field_errors(ChatError):
-            chats.ask_again(turn=row, member=me)
+            chats.retry(turn=row, member=me)
         return Response(turn_data(row))

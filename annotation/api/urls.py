@@ -11,12 +11,12 @@ from annotation.api.audit import AuditApi
 from annotation.api.batches import BatchApi, BatchesApi, CloseBatchApi
 from annotation.api.chats import (
     AllChatsApi,
-    AskAgainApi,
     ChatApi,
     ChatsApi,
     DropTurnApi,
     EndChatApi,
     JudgeTurnApi,
+    RetryApi,
     TurnApi,
     TurnsApi,
     TurnStreamApi,
@@ -104,7 +104,7 @@ urlpatterns = [
     path(f"{TURN}judgment/", JudgeTurnApi.as_view(), name="api-chat-turn-judge"),
     path(f"{TURN}answer/", WriteAnswerApi.as_view(), name="api-chat-turn-write"),
     path(f"{TURN}drop/", DropTurnApi.as_view(), name="api-chat-turn-drop"),
-    path(f"{TURN}again/", AskAgainApi.as_view(), name="api-chat-turn-again"),
+    path(f"{TURN}retry/", RetryApi.as_view(), name="api-chat-turn-retry"),
     path(f"{PROJECT}snapshots/", SnapshotsApi.as_view(), name="api-snapshots"),
     path(f"{PROJECT}snapshots/jobs/<int:pk>/", SnapshotJobApi.as_view(), name="api-snapshot-job"),
     path(

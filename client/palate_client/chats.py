@@ -50,7 +50,7 @@ class Chats(Resources):
         """The turn once both of its answers are complete.
 
         Raises:
-            PalateError: they could not be written; `ask_again` asks for them again.
+            PalateError: they could not be written; `retry_message` asks for them again.
         """
         while turn["state"] in ("waiting", "answering"):
             time.sleep(every_s)
@@ -97,9 +97,9 @@ class Chats(Resources):
         """Take a message back that was not judged yet. Returns its turn."""
         return self._json("POST", _place(slug, turn, "drop"))
 
-    def ask_again(self, slug: str, turn: Json) -> Json:
+    def retry_message(self, slug: str, turn: Json) -> Json:
         """Have a message answered that could not be answered before. Returns its turn."""
-        return self._json("POST", _place(slug, turn, "again"))
+        return self._json("POST", _place(slug, turn, "retry"))
 
     def end_chat(self, slug: str, id: int) -> Json:
         """End a chat. Returns it."""

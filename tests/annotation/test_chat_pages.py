@@ -117,7 +117,7 @@ class ChatPageTests(PalateTestCase):
         assert response.status_code == 422
         assert not Judgment.objects.exists()
 
-    def test_a_failed_message_is_asked_again_or_changed(self) -> None:
+    def test_a_failed_message_is_retried_or_changed(self) -> None:
         turn = self.start()
         claimed = chat_answers.claim(turn.pk)
         assert claimed is not None
@@ -125,7 +125,7 @@ class ChatPageTests(PalateTestCase):
         page = self.page(self.url("chat", turn.chat_id))
         assert "The models could not answer this message." in page
         assert "The model is gone." not in page
-        self.client.post(self.url("turn-again", turn.chat_id, turn.pk))
+        self.client.post(self.url("turn-retry", turn.chat_id, turn.pk))
         assert 'data-state="waiting"' in self.page(self.url("chat", turn.chat_id))
         self.client.post(self.url("turn-drop", turn.chat_id, turn.pk))
         page = self.page(self.url("chat", turn.chat_id))
@@ -165,7 +165,7 @@ class ChatPageTests(PalateTestCase):
         ]
         posts = [self.url("chat", turn.chat_id), self.url("chat-end", turn.chat_id)] + [
             self.url(name, turn.chat_id, turn.pk)
-            for name in ("turn-judge", "turn-write", "turn-drop", "turn-again")
+            for name in ("turn-judge", "turn-write", "turn-drop", "turn-retry")
         ]
         for person in (self.alice, self.dana, self.charlie):
             self.sign_in(person)

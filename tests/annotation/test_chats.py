@@ -283,6 +283,6 @@ class ChatTests(PalateTestCase):
         turn.refresh_from_db()
         assert turn.state == State.FAILED
         assert turn.error
-        chats.ask_again(turn=turn, member=self.me)
+        chats.retry(turn=turn, member=self.me)
         turn.refresh_from_db()
         assert (turn.state, turn.error, turn.attempts) == (State.WAITING, "", 0)

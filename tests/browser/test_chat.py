@@ -234,7 +234,7 @@ def test_a_message_that_cannot_be_answered(page: Page, bob: User, worker: Worker
     worker.write("failed")
     expect(page.locator("#work")).to_contain_text("The models could not answer this message.")
     shot(page, "failed")
-    page.get_by_role("button", name="Ask again").click()
+    page.get_by_role("button", name="Try again").click()
     page.wait_for_selector('[data-state="waiting"]')
     page.get_by_role("button", name="Take it back").click()
     expect(page.locator("[data-composer]")).to_have_value("How do tides work?")

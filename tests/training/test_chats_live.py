@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import transaction
 from redis import Redis
 
 from annotation import chat_stream
@@ -21,8 +16,8 @@ from annotation.actions import chats
 from annotation.models import Chat, ChatSettings, Member, Response, Turn
 from config.settings import CHAT_STREAM_URL
 from tests import builders
+from tests.chat_models import kill_servers, long_policy, server_pids
 from tests.processes import kill, process, until
-from training.chat_servers import local
 from training.models import ModelVersion
 from training.registry.actions import add_model, promote
 
@@ -32,12 +27,7 @@ State = Turn.State
 
 @pytest.fixture
 def policy(tiny_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose answers are long: of many positions."""
-    folder = tmp_path_factory.mktemp("lasting") / "model"
-    shutil.copytree(tiny_policy, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
-    return folder
+    return long_policy(tiny_policy, tmp_path_factory.mktemp("long") / "model")
 
 
 @pytest.fixture
@@ -49,13 +39,7 @@ def bob(policy: Path) -> Iterator[Member]:
     promote(version, alice)
     ChatSettings.objects.create(project=project, enabled=True, max_new_tokens=60)
     yield Member.objects.select_related("project", "user").get(pk=member.pk)
-    for pid in pids():
-        os.kill(pid, signal.SIGKILL)
-    until(lambda: not local._living(), "the servers have ended")
-
-
-def pids() -> list[int]:
-    return [int(place.lock.read_text()) for place in local._living()]
+    kill_servers()
 
 
 def turn_in(turn: Turn, *states: str) -> Turn:
@@ -109,7 +93,7 @@ def test_a_chat_of_two_turns(bob: Member, warm_core: dict[str, str]) -> None:
         second = chats.send(chat=first.chat, member=bob, text="and the sea", key=uuid.uuid4(), after=first)
         second = turn_in(second, State.JUDGING)
         assert len(second.prompt.messages) == 3
-    assert len(pids()) == 1  # one policy, at two temperatures
+    assert len(server_pids()) == 1  # one policy, at two temperatures
 
 
 def test_a_model_server_that_is_killed_in_the_middle(bob: Member, warm_core: dict[str, str]) -> None:
@@ -117,13 +101,12 @@ def test_a_model_server_that_is_killed_in_the_middle(bob: Member, warm_core: dic
     with process("chat", **warm_core):
         turn = chats.start_chat(member=bob, text="the ferry", key=uuid.uuid4())
         until(lambda: has_begun(turn), "the answers come")
-        for pid in pids():
-            os.kill(pid, signal.SIGKILL)
+        kill_servers()
         ChatSettings.objects.update(max_new_tokens=60)
         turn = turn_in(turn, State.JUDGING, State.FAILED)
         if turn.state == State.FAILED:  # both attempts of a side met the dead server
             assert "broke off" in turn.error or "cannot be reached" in turn.error
-            chats.ask_again(turn=turn, member=bob)
+            chats.retry(turn=turn, member=bob)
             turn_in(turn, State.JUDGING)
     assert Turn.objects.count() == Chat.objects.count() == 1
 
@@ -142,23 +125,12 @@ def test_a_worker_that_is_killed_in_the_middle(bob: Member, warm_core: dict[str,
     judge(turn)
 
 
-def dropped_while_answered(bob: Member) -> Turn:
-    """A turn that was dropped between its first piece and its last; answers may end at once by chance, so it is tried."""
-    for _ in range(20):
-        turn = chats.start_chat(member=bob, text="the ferry", key=uuid.uuid4())
-        until(lambda turn=turn: has_begun(turn), "the answers come")
-        with transaction.atomic():
-            caught = chats.locked(turn).state == State.ANSWERING
-            chats.drop(turn=turn)
-        if caught:
-            return turn
-    raise AssertionError("every turn was answered before it was dropped")
-
-
 def test_a_turn_that_is_taken_back_while_it_is_answered(bob: Member, warm_core: dict[str, str]) -> None:
     ChatSettings.objects.update(max_new_tokens=1500)
     with process("chat", **warm_core):
-        turn = dropped_while_answered(bob)
+        turn = chats.start_chat(member=bob, text="the ferry", key=uuid.uuid4())
+        until(lambda: has_begun(turn), "the answers come")
+        chats.drop(turn=turn)
         again = chats.send(chat=turn.chat, member=bob, text="the sea", key=uuid.uuid4())
         ChatSettings.objects.update(max_new_tokens=40)
         turn_in(again, State.JUDGING, State.ANSWERING)

@@ -1,7 +1,8 @@
-"""A progress bar on the terminal for each stage of the demo."""
+"""A progress bar on the terminal for each stage of the demo, and how long each took."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,9 +25,23 @@ class ProgressBar:
             self._bar.refresh()
 
 
-@contextmanager
-def progress_bar(label: str, total: int = 0) -> Iterator[ProgressBar]:
-    """Show a bar until the block ends; without `total` it has no end yet."""
-    form = "{desc:<36} {percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} {elapsed}"
-    with tqdm(total=total or None, desc=label, bar_format=form, mininterval=0.5) as bar:
-        yield ProgressBar(bar)
+class Stages:
+    """The stages of a demo, and the seconds that each has taken in this process."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._started = time.monotonic()
+
+    @property
+    def total(self) -> float:
+        """Seconds since the demo began."""
+        return round(time.monotonic() - self._started, 1)
+
+    @contextmanager
+    def stage(self, label: str, total: int = 0) -> Iterator[ProgressBar]:
+        """Show a bar until the block ends; without `total` it has no end yet. A label that comes again adds its time."""
+        form = "{desc:<36} {percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt} {elapsed}"
+        started = time.monotonic()
+        with tqdm(total=total or None, desc=label, bar_format=form, mininterval=0.5) as bar:
+            yield ProgressBar(bar)
+        self.seconds[label] = round(self.seconds.get(label, 0.0) + time.monotonic() - started, 1)

@@ -21,7 +21,7 @@ from training.demo.crowd import Crowd
 from training.demo.http_client import DemoError
 from training.demo.lead import Lead
 from training.demo.preferences import TASTES, safety_weights
-from training.demo.progress_bar import ProgressBar, progress_bar
+from training.demo.progress_bar import ProgressBar, Stages
 from training.demo.projects import SAFETY_SLUG, SLUG
 from training.models import ModelVersion, Round, Run
 from training.rounds.recipes import RECIPES, Judge, SafetyReward
@@ -66,9 +66,12 @@ class World:
     lead: Lead
     crowds: list[Crowd]
     chatters: ChatCrowd
+    stages: Stages
 
     @classmethod
-    def open(cls, address: str, seed: int, recipe: str, taste: str, *, overrules: bool) -> World:
+    def open(
+        cls, address: str, stages: Stages, seed: int, recipe: str, taste: str, *, overrules: bool
+    ) -> World:
         """The demo with its projects and users, which are created if they are missing, and new API tokens.
 
         Raises:
@@ -83,12 +86,12 @@ class World:
             crowds.append(Crowd(address, SAFETY_SLUG, tokens, seed + 500, safety_weights(weights)))
         lead = Lead(address, SLUG, projects.issue_token("lead"))
         chatters = ChatCrowd(address, SLUG, tokens, seed + 900, weights)
-        return cls(project, seed, recipe, taste, overrules, lead, crowds, chatters)
+        return cls(project, seed, recipe, taste, overrules, lead, crowds, chatters, stages)
 
     def prepare(self) -> ModelVersion:
         """Import the prompts, then pre-train and fine-tune the first policy."""
         if not self.project.prompts.exists():
-            with progress_bar("Import prompts", 1) as bar:
+            with self.stages.stage("Import prompts", 1) as bar:
                 people_see_harm = not RECIPES[self.recipe].ai_judges_safety
                 lines = projects.import_lines(self.seed, people_see_harm=people_see_harm)
                 self.lead.import_prompts(lines)
@@ -157,7 +160,7 @@ class World:
             decision = "promote" if self.overrules and wins["passed"] else "reject"
             return self.lead.act(state["id"], decision, note="After a failed gate.")
         title = next(step["title"] for step in state["plan"] if step["name"] == state["step"])
-        with progress_bar(f"Round {state['number']}: {title}") as bar:
+        with self.stages.stage(f"Round {state['number']}: {title}") as bar:
             if state["step"] in ("collect", "people"):
                 self._judge(state, bar, source)
             return self._wait(state, bar)
@@ -247,7 +250,7 @@ class World:
         run = self._named(name)
         assert run is not None, f"{name} was never started"
         if run.state != Run.State.DONE:
-            with progress_bar(f"{run.get_kind_display()}: {name}") as bar:
+            with self.stages.stage(f"{run.get_kind_display()}: {name}") as bar:
                 for state in self.lead.follow_run(run.pk):
                     bar.set(state["step"], state["total"])
         return Run.objects.select_related("output").get(pk=run.pk)

@@ -168,11 +168,11 @@ def drop(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse
 
 @login_required
 @require_POST
-def ask_again(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
+def retry(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
     """Has a message answered that could not be answered before."""
     me, found, turn = _own_turn(request, slug, pk, turn_pk)
     try:
-        chats.ask_again(turn=turn, member=me)
+        chats.retry(turn=turn, member=me)
     except ChatError as error:
         return _render(request, me, found, error=error)
     return _continue(request, me, found)

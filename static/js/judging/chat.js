@@ -81,7 +81,7 @@ function start({ isFirst = false } = {}) {
   const field = work().querySelector("[data-composer]");
   const problem = work().querySelector("[role=alert]:not([hidden])");
   forgetText(new URL(work().querySelector("[data-list]").href).pathname); // the first message has been sent
-  if (state === "failed") document.getElementById("again")?.focus();
+  if (state === "failed") document.getElementById("retry")?.focus();
   if (problem) {
     problem.scrollIntoView({ block: "nearest" }); // and it is read aloud
     return;

@@ -97,7 +97,7 @@ class ChatClientTests(TransactionTestCase):
         chat_answers.fail(turn=claimed, reason="The server is gone.")
         with pytest.raises(PalateError, match="The models could not answer"):
             palate.wait_for_answers(SLUG, turn)
-        assert palate.ask_again(SLUG, turn)["state"] == "waiting"
+        assert palate.retry_message(SLUG, turn)["state"] == "waiting"
 
     def pieces(self, palate: Palate) -> None:
         turn = palate.start_chat(SLUG, "Piece by piece?")

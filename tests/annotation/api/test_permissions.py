@@ -112,7 +112,7 @@ ELSEWHERE = {
     ),
     *("api-loop", "api-rounds", "api-round", "api-round-act"),
     *("api-chat", "api-chat-end", "api-chat-turns", "api-chat-turn", "api-chat-turn-stream"),
-    *("api-chat-turn-judge", "api-chat-turn-write", "api-chat-turn-drop", "api-chat-turn-again"),
+    *("api-chat-turn-judge", "api-chat-turn-write", "api-chat-turn-drop", "api-chat-turn-retry"),
 }
 OPEN = {"api-schema", "api-docs"}
 STAFF = {("api-projects", "POST")}

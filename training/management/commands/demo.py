@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 import math
 import signal
-import time
 from collections.abc import Mapping
-from typing import Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -14,6 +14,9 @@ from config.processes import StartError, site
 from training.chat_servers.local import stop_servers
 from training.demo.preferences import TASTES
 from training.rounds.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from training.demo.progress_bar import Stages
 
 
 class Command(BaseCommand):
@@ -41,6 +44,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             from training.demo.http_client import DemoError
+            from training.demo.progress_bar import Stages
         except ImportError as error:
             raise CommandError(
                 f"The demo needs more packages: pip install 'palate[embedded,train,demo]' ({error})"
@@ -48,10 +52,14 @@ class Command(BaseCommand):
         if options["rounds"] < 1:
             raise CommandError("--rounds: at least 1")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as after Ctrl-C: stop the site too
-        call_command("migrate", verbosity=0)
+        stages = Stages()
         try:
-            with site(options["port"]) as address:
-                self.play(address, options)
+            with ExitStack() as stack:
+                with stages.stage("Start the site", 1) as bar:
+                    call_command("migrate", verbosity=0)
+                    address = stack.enter_context(site(options["port"]))
+                    bar(1)
+                self.play(address, options, stages)
                 if not options["no_serve"]:
                     self.stdout.write(
                         f"\nPalate is at {address} — Ctrl-C stops it, `make demo` brings it back."
@@ -64,13 +72,13 @@ class Command(BaseCommand):
         finally:
             stop_servers()
 
-    def play(self, address: str, options: Mapping[str, Any]) -> None:
+    def play(self, address: str, options: Mapping[str, Any], stages: Stages) -> None:
         from training.demo.projects import PASSWORD, PEOPLE
         from training.demo.world import World
 
-        started = time.monotonic()
         world = World.open(
             address,
+            stages,
             options["seed"],
             options["recipe"],
             options["taste"],
@@ -112,8 +120,12 @@ class Command(BaseCommand):
                     "overruled": result.overruled,
                 }
             )
-        self.stdout.write(f"Done in {time.monotonic() - started:.0f} s.")
-        self.stdout.write(json.dumps({"rounds": done, **world.totals()}))
+        self.stdout.write(f"Done in {stages.total:.0f} s.")
+        self.stdout.write(
+            json.dumps(
+                {"rounds": done, **world.totals(), "seconds": stages.seconds | {"total": stages.total}}
+            )
+        )
 
 
 def _rounded(value: float | None) -> float | None:
