@@ -237,6 +237,7 @@ def lease_of(turn: Turn) -> Lease | None:
         guideline_id=turn.chat.guideline_id,
         question_set_id=project.question_set_id,
         extra_questions=project.extra_questions,
+        chat=True,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 
 from annotation import opaque
 from annotation.actions import qualification
@@ -26,6 +27,9 @@ from annotation.queries import ACTIVE_BATCHES, BATCHES_OF_OTHERS
 _random = random.SystemRandom()
 
 _TICKET = struct.Struct("!6Q16sdB")
+_CHAT_BIT = 1 << 7
+_OF_A_CHAT = _lazy("This is a message of a live chat. It is judged there.")
+_OF_NO_CHAT = _lazy("This is no message of a live chat.")
 
 
 class Paused(QueueError):
@@ -56,32 +60,35 @@ class Lease:
     guideline_id: int | None = None
     question_set_id: int | None = None
     extra_questions: list[str] = field(default_factory=list)
+    chat: bool = False
+    """Of a message of a live chat: judging it moves the chat on."""
 
     def ticket(self) -> str:
         """Text that only this site can read. Its length tells nothing: it depends on the number of answers alone."""
         ids = (self.slot_id, self.item_id, self.project_id, self.annotator_id)
         versions = (self.guideline_id or 0, self.question_set_id or 0)
         questions = sum(1 << n for n, name in enumerate(EXTRA_QUESTIONS) if name in self.extra_questions)
-        head = _TICKET.pack(*ids, *versions, uuid.UUID(self.token).bytes, self.opened_at, questions)
+        flags = questions | self.chat * _CHAT_BIT
+        head = _TICKET.pack(*ids, *versions, uuid.UUID(self.token).bytes, self.opened_at, flags)
         return opaque.encrypt(head + struct.pack(f"!{len(self.shown_order)}Q", *self.shown_order))
 
     @classmethod
-    def read(cls, ticket: str, *, annotator: User) -> Lease:
-        """The lease of a ticket.
+    def read(cls, ticket: str, *, annotator: User, chat: bool | None = None) -> Lease:
+        """The lease of a ticket. chat: whether it must be of a message of a live chat, or must not; None for either.
 
         Raises:
-            QueueError: it is damaged.
+            QueueError: it is damaged, or of the other kind.
             OtherAnnotator: it is another annotator's.
         """
         try:
             data = opaque.decrypt(ticket)
         except opaque.UnreadableError:
             raise QueueError(_("This page's ticket is damaged. Open the item again.")) from None
-        slot, item, project, holder, guideline, question_set, token, opened_at, extra = _TICKET.unpack_from(
+        slot, item, project, holder, guideline, question_set, token, opened_at, flags = _TICKET.unpack_from(
             data
         )
         shown = struct.unpack(f"!{(len(data) - _TICKET.size) // 8}Q", data[_TICKET.size :])
-        asked = [name for n, name in enumerate(EXTRA_QUESTIONS) if extra >> n & 1]
+        asked = [name for n, name in enumerate(EXTRA_QUESTIONS) if flags >> n & 1]
         lease = cls(
             slot_id=slot,
             item_id=item,
@@ -93,9 +100,12 @@ class Lease:
             guideline_id=guideline or None,
             question_set_id=question_set or None,
             extra_questions=asked,
+            chat=bool(flags & _CHAT_BIT),
         )
         if lease.annotator_id != annotator.pk:
             raise OtherAnnotator(_("This item was given to someone else. Open your own from the home page."))
+        if chat is not None and lease.chat != chat:
+            raise QueueError(str(_OF_A_CHAT if lease.chat else _OF_NO_CHAT))
         return lease
 
 

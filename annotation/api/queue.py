@@ -105,7 +105,6 @@ _EXAMPLE = {
     "guideline_version": 1,
     "lease_minutes": 30,
 }
-_OF_A_CHAT = "This ticket is of a message of a live chat, which is judged or dropped there."
 _SKIP = {"ticket": "gAAAAABqGx…", "reason": "cannot_judge", "note": "It is in Welsh."}
 
 
@@ -237,12 +236,9 @@ def lease_of(ticket: str, *, annotator: User, project: Project, chat: bool = Fal
         ValidationError: it is invalid, another user's, of another project, or of the other kind.
     """
     try:
-        lease = Lease.read(ticket, annotator=annotator)
+        lease = Lease.read(ticket, annotator=annotator, chat=chat)
     except QueueError as error:
         raise ValidationError({"ticket": [str(error)]}) from error
-    turns = project.items.filter(pk=lease.item_id).values_list("turn", flat=True)
-    if not turns:
+    if lease.project_id != project.pk:
         raise ValidationError({"ticket": ["This ticket is of another project."]})
-    if (turns[0] is not None) != chat:
-        raise ValidationError({"ticket": [_OF_A_CHAT if not chat else "This ticket is of no live chat."]})
     return lease

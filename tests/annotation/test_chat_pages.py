@@ -69,6 +69,18 @@ class ChatPageTests(PalateTestCase):
         assert Turn.objects.latest("pk").parent == turn
         assert Judgment.objects.get().degree == "better"
 
+    def test_a_message_is_judged_in_its_chat_alone(self) -> None:
+        turn = self.answered(self.start())
+        lease = chats.lease_of(turn)
+        assert lease is not None
+        data = {"ticket": lease.ticket(), "key": uuid.uuid4(), "choice": "0-better", "reason": "identical"}
+        for name in ("work", "work-skip", "work-ahead"):
+            response = self.client.post(self.url(name), data)
+            assert "This is a message of a live chat. It is judged there." in response.content.decode(), name
+        assert not Judgment.objects.exists()
+        turn.refresh_from_db()
+        assert turn.state == State.JUDGING
+
     def test_a_double_send_is_one_message(self) -> None:
         data = {"text": "Hello", "key": uuid.uuid4()}
         first, second = (self.client.post(self.url("chats"), data) for _ in range(2))

@@ -35,7 +35,7 @@ from annotation.models import Chat, Draft, Member, Turn
 from annotation.views import HtmxRequest
 from annotation.views.judging import chat_thread, compare, screen
 from annotation.views.judging.form_input import FormInput, device_times
-from annotation.views.judging.pages import read_key, render_guidelines
+from annotation.views.judging.pages import read_key, read_lease, render_guidelines
 from annotation.views.long_lists import LongList
 
 PER_PAGE = 50
@@ -120,7 +120,7 @@ def judge(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpRespons
     """Submits the choice between the two answers."""
     me, found, turn = _own_turn(request, slug, pk, turn_pk)
     try:
-        lease = Lease.read(request.POST.get("ticket", ""), annotator=current_user(request))
+        lease = read_lease(request, me.project, chat=True)
     except QueueError as error:
         return _render(request, me, found, error=ChatError("ticket", str(error)))
     entry = FormInput.read(request.POST, lease.shown_order)

@@ -79,7 +79,7 @@ def ahead(request: HtmxRequest, slug: str) -> HttpResponse:
     """The item after the one on the screen and those behind it, which the page holds until they are judged."""
     me = member_for(current_user(request), slug)
     try:
-        lease = read_lease(request, me.project)
+        lease = read_lease(request, me.project, chat=False)
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
     return _render_ahead(request, me, lease)
@@ -91,7 +91,7 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(current_user(request), slug)
     reason = request.POST.get("reason") or "nothing"
     try:
-        lease = read_lease(request, me.project)
+        lease = read_lease(request, me.project, chat=False)
         data = skip_data(request.POST, reason, lease.shown_order)
         skip_item(
             lease=lease,
@@ -206,13 +206,15 @@ def back(request: HttpRequest, slug: str) -> HttpResponse:
     return response
 
 
-def read_lease(request: HttpRequest, project: Project, name: str = "ticket") -> Lease:
-    """The lease of a ticket in the form.
+def read_lease(
+    request: HttpRequest, project: Project, name: str = "ticket", *, chat: bool | None = None
+) -> Lease:
+    """The lease of a ticket in the form. chat: see `Lease.read`.
 
     Raises:
-        QueueError: the ticket is damaged, of another project, or someone else's.
+        QueueError: the ticket is damaged, of another project, someone else's, or of the other kind.
     """
-    lease = Lease.read(request.POST.get(name, ""), annotator=current_user(request))
+    lease = Lease.read(request.POST.get(name, ""), annotator=current_user(request), chat=chat)
     if lease.project_id != project.pk:
         raise QueueError(_("This page belongs to another project. Open the item again."))
     return lease
@@ -229,7 +231,7 @@ def _read_held(request: HttpRequest, project: Project) -> list[Lease]:
 
 def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
     try:
-        lease = read_lease(request, me.project)
+        lease = read_lease(request, me.project, chat=False)
     except QueueError as error:
         return _refuse(request, me, error)
     entry = FormInput.read(request.POST, lease.shown_order)

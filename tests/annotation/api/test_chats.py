@@ -120,7 +120,7 @@ class ChatApiTests(ApiTestCase):
         turn = self.get(self.place(turn), self.bob).json()
         assert (turn["goes_on"], turn["is_own"]) == ("The moon and the sun.", True)
 
-    def test_a_message_is_taken_back_and_asked_again(self) -> None:
+    def test_a_message_is_taken_back_and_retried(self) -> None:
         turn = self.start()
         claimed = chat_answers.claim(turn["id"])
         assert claimed is not None
@@ -128,9 +128,9 @@ class ChatApiTests(ApiTestCase):
         failed = self.get(self.place(turn), self.bob).json()
         assert failed["state"] == "failed"
         assert failed["error"].startswith("The models could not answer this message.")
-        assert self.post(self.place(turn, "again/"), self.bob).json()["state"] == "waiting"
+        assert self.post(self.place(turn, "retry/"), self.bob).json()["state"] == "waiting"
         assert self.post(self.place(turn, "drop/"), self.bob).json()["state"] == "dropped"
-        assert self.post(self.place(turn, "again/"), self.bob).json()["state"] == "dropped"
+        assert self.post(self.place(turn, "retry/"), self.bob).json()["state"] == "dropped"
 
     # --- what is refused ---
 
@@ -179,7 +179,7 @@ class ChatApiTests(ApiTestCase):
         builders.items(self.project, 1, k=2)
         ticket = self.post("projects/helpfulness/next/", self.bob).json()["ticket"]
         answer = self.post(self.place(turn, "judgment/"), self.bob, self.choice(turn, ticket=ticket))
-        self.refused(answer, 400, "ticket", "no live chat")
+        self.refused(answer, 400, "ticket", "no message of a live chat")
         assert not Judgment.objects.exists()
 
     def test_a_ticket_of_another_message_is_refused(self) -> None:
@@ -201,7 +201,7 @@ class ChatApiTests(ApiTestCase):
             ("POST", self.place(turn, "judgment/"), self.choice(turn)),
             ("POST", self.place(turn, "answer/"), body()),
             ("POST", self.place(turn, "drop/"), None),
-            ("POST", self.place(turn, "again/"), None),
+            ("POST", self.place(turn, "retry/"), None),
         ]
         for method, path, data in calls:
             for person in (self.alice, self.dana, self.charlie):
