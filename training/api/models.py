@@ -24,6 +24,7 @@ from training.errors import RunError
 from training.models import ModelVersion
 from training.registry import model_archive
 from training.registry.actions import add_model, promote, retire
+from training.registry.hub import check_hub_model
 from training.registry.queries import models_of
 
 
@@ -57,6 +58,10 @@ class ModelIn(serializers.Serializer[Any]):
         max_length=500,
         help_text="file:/folder, a folder below the administrator's MODEL_DIRS with a config.json and safetensors, or"
         " hub:org/name@revision.",
+    )
+    ask_hub = serializers.BooleanField(
+        default=True,
+        help_text="False: a model of the hub is added although the hub does not show it to this site.",
     )
 
 
@@ -107,10 +112,14 @@ class ModelsApi(ApiView):
         tags=["models"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """The first of its kind becomes current. Pickled weights and models with custom code are refused. For leads."""
+        """The first of its kind becomes current. Pickled weights, models with custom code, and those that the hub does not show
+        to this site are refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
+        data = validate_body(request, ModelIn)
         with errors.as_field_errors(RunError):
-            version = add_model(project=project, **validate_body(request, ModelIn))
+            if data.pop("ask_hub"):
+                check_hub_model(data["location"])
+            version = add_model(project=project, **data)
         return Response(ModelOut(version).data, status=201)
 
 

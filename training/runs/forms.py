@@ -414,3 +414,11 @@ class AddModelForm(forms.Form):
     kind = forms.ChoiceField(
         choices=ModelVersion.Kind.choices, label=gettext_lazy("Kind"), initial=ModelVersion.Kind.POLICY
     )
+    without_hub = forms.BooleanField(
+        required=False, widget=forms.HiddenInput, label=gettext_lazy("Add it without asking the hub")
+    )
+
+    def offer_without_hub(self) -> None:
+        """Offer to add a hub's model although the hub has refused it to this site: the machines that train may see it."""
+        if str(self.data.get("location", "")).startswith("hub:"):
+            self.fields["without_hub"].widget = forms.CheckboxInput()

@@ -17,6 +17,7 @@ from training.metric_labels import accuracy_rows, criteria_tables, report_values
 from training.models import ModelVersion, Run
 from training.registry import model_archive, queries
 from training.registry.actions import add_model, promote, retire
+from training.registry.hub import check_hub_model
 from training.registry.lineage import lineage_graph
 from training.registry.model_card import render_model_card
 from training.rounds.leaderboard import rate_policies
@@ -30,10 +31,14 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, *roles)
     form = AddModelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
+        ask_hub = not form.cleaned_data.pop("without_hub")
         try:
+            if ask_hub:
+                check_hub_model(form.cleaned_data["location"])
             version = add_model(project=me.project, **form.cleaned_data)
         except RunError as error:
             form.add_error(error.field, str(error))
+            form.offer_without_hub()
         else:
             text = (
                 _("%(model)s was added and is current, as the first of its kind.")
