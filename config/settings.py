@@ -120,6 +120,9 @@ IMAGES_FROM_PRIVATE: bool = env.bool("IMAGES_FROM_PRIVATE", default=False)
 # what leads may name in runs: folders with models, servers that generate, servers that sample with a run's weights, and Python
 # functions that score responses
 MODEL_DIRS: list[str] = env.list("MODEL_DIRS", default=[])
+# read by the hub's library too, in the core
+HF_ENDPOINT: str = env.str("HF_ENDPOINT", default="https://huggingface.co")
+HF_HUB_OFFLINE: bool = env.bool("HF_HUB_OFFLINE", default=False)
 MODEL_SERVERS: list[str] = env.list("MODEL_SERVERS", default=[])
 SAMPLER_SERVERS: list[str] = env.list("SAMPLER_SERVERS", default=[])
 # where both trainers and these servers see the weights; empty: the run's job directory

@@ -12,6 +12,7 @@ import urllib.request
 from http import HTTPStatus
 from urllib.parse import quote
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from training.configs import HUB_MODEL
@@ -32,12 +33,10 @@ def check_hub_model(location: str) -> None:
         RunError: it has no such model or does not show it to this site, the weights are pickled, it has custom code, or the
             hub did not answer.
     """
-    is_offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    if is_offline or not HUB_MODEL.fullmatch(location):
+    if settings.HF_HUB_OFFLINE or not HUB_MODEL.fullmatch(location):
         return
     name, _at, revision = location.removeprefix("hub:").rpartition("@")
-    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"  # the administrator's
-    address = f"{endpoint}/api/models/{name}/revision/{quote(revision, safe='')}"
+    address = f"{settings.HF_ENDPOINT}/api/models/{name}/revision/{quote(revision, safe='')}"
     request = urllib.request.Request(address)  # noqa: S310
     if token := os.environ.get("HF_TOKEN"):
         request.add_header("Authorization", f"Bearer {token}")
@@ -53,7 +52,7 @@ def check_hub_model(location: str) -> None:
             "The hub %(hub)s does not answer this site (%(reason)s), so that nobody has looked whether it has this model."
         )
         reason = str(getattr(error, "reason", error)) or type(error).__name__
-        raise RunError("location", text % {"hub": endpoint, "reason": reason}) from None
+        raise RunError("location", text % {"hub": settings.HF_ENDPOINT, "reason": reason}) from None
     if (model.get("config") or {}).get("auto_map"):
         text = _("%(location)s has custom code (auto_map): that is not run here.")
         raise RunError("location", text % {"location": location})
