@@ -5,6 +5,7 @@ import re
 from django.urls import reverse
 
 from annotation.actions import import_rows, snapshots
+from annotation.models import Member
 from tests import builders
 from tests.access_cases import finished, policy, snapshot
 from tests.base import PalateTestCase
@@ -67,6 +68,27 @@ class OverviewTests(PalateTestCase):
         assert self.next() == "View policy-1"
         promote(first.children.get())
         assert self.next() == "Generate answers"
+
+    def test_a_new_project_has_a_list_of_what_is_missing(self) -> None:
+        def missing() -> list[str]:
+            return [step.url for step in self.client.get(self.url()).context["checklist"] if not step.done]
+
+        self.project.members.exclude(user=self.alice).delete()
+        assert missing() == ["import", "models", "members", "round-new"]
+        import_rows.import_lines(project=self.project, lines=builders.lines({"prompt": "Why?"}))
+        policy(self.project)
+        builders.join(self.project, self.bob, Member.Role.ANNOTATOR)
+        assert missing() == ["round-new"]
+        self.assertContains(self.client.get(self.url()), "Getting started")
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        snapshots.create_snapshot(project=self.project, creator=self.alice)
+        assert missing() == []
+        self.assertNotContains(self.client.get(self.url()), "Getting started")
+
+    def test_a_reviewer_sees_no_list_of_what_a_lead_does(self) -> None:
+        self.sign_in(self.dana)
+        self.assertNotContains(self.client.get(self.url()), "Getting started")
 
     def test_a_policy_that_learned_rewards_since_the_snapshot_is_trained(self) -> None:
         first = policy(self.project)

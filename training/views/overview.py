@@ -13,6 +13,7 @@ from annotation import analytics
 from annotation.access import Role, member_for
 from annotation.models import Member
 from annotation.queries import progress as count_progress
+from training.rounds.checklist import checklist
 from training.rounds.next_step import loop_status, next_step
 from training.runs.queries import runs_of
 
@@ -39,14 +40,17 @@ def _context(me: Member) -> dict[str, Any]:
     progress = count_progress(project)
     members = analytics.busiest_today(project)
     status = loop_status(project, progress, [member for member, _ in members])
+    guideline = project.guidelines.defer("text", "html").order_by("-number").first()
+    steps = checklist(status, has_guidelines=guideline is not None, members=len(members))
     return {
         "me": me,
         "project": project,
         "queue": analytics.queue_status(project, progress),
         "loop": status,
         "next": next_step(status),
+        "checklist": steps if me.role == Role.LEAD else [],
         "runs": runs_of(project)[:RECENT_RUNS],
-        "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
+        "guideline": guideline,
         "members": members[:6],
         "member_count": len(members),
     }
