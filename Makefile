@@ -12,6 +12,7 @@ TASTE ?= first
 LEAD ?= obeys
 SERVE ?= 1
 CHAT ?= 0
+SCRATCH ?= 0
 WORKERS ?= 3
 
 # uv installs many times faster than pip; it does not read pip's folder of wheels by itself
@@ -40,9 +41,10 @@ $(VENV)/dev: $(VENV)/site
 install: $(VENV)/site ## what the site and its workers need, into .venv
 install-dev: $(VENV)/dev ## the same, with what tests and lint need
 
-demo: $(VENV)/site ## two rounds of the whole loop, then the site (ROUNDS=2 RECIPE=dpo SEED=0 TASTE=first LEAD=obeys CHAT=0 SERVE=1 PORT=8000)
+demo: $(VENV)/site ## two rounds of the whole loop, then the site (ROUNDS=2 RECIPE=dpo SEED=0 TASTE=first LEAD=obeys CHAT=0 SCRATCH=0 SERVE=1 PORT=8000)
 	@$(BIN)/python manage.py demo --rounds $(ROUNDS) --recipe $(RECIPE) --seed $(SEED) --taste $(TASTE) --lead $(LEAD) \
-		--port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve) $(if $(filter 1,$(CHAT)),--chat)
+		--port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve) $(if $(filter 1,$(CHAT)),--chat) \
+		$(if $(filter 1,$(SCRATCH)),--scratch)
 
 demo-reset: ## throw the demo's data away
 	@if [ -d var ]; then $(BIN)/python -m config.embedded stop; rm -rf var; fi; echo "var/ is gone."

@@ -51,7 +51,16 @@ class Setting:
         folder = self.folder(seed)
         folder.mkdir(parents=True, exist_ok=True)
         command = ["manage.py", "demo", "--recipe", self.recipe, "--taste", self.taste, "--lead", self.lead]
-        command += ["--seed", str(seed), "--rounds", str(rounds), "--no-serve", "--port", str(free_port())]
+        command += [
+            "--seed",
+            str(seed),
+            "--rounds",
+            str(rounds),
+            "--no-serve",
+            "--scratch",
+            "--port",
+            str(free_port()),
+        ]
         with (folder / "demo.log").open("a") as log:
             done = subprocess.run(
                 [sys.executable, *command],

@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from django.conf import settings
 
@@ -128,26 +131,44 @@ def site(port: int) -> Iterator[str]:
     logs.mkdir(exist_ok=True)
     collect_static()
     address = f"http://127.0.0.1:{port}"
-    processes = [SupervisedProcess(name, command, logs) for name, command in commands(port).items()]
-    supervisor = Supervisor(processes)
-    try:
-        for process in processes:
-            process.start()
-        _wait_for(address, processes)
-        supervisor.start()
-        yield address
-    finally:
-        supervisor.stop()
-        stop(*(process.child for process in processes if process.child))
-        if supervisor.error:
-            raise supervisor.error
+    with tempfile.TemporaryDirectory(prefix="palate-") as folder:  # a socket's path must be short
+        forks = {"FORK_SERVER": f"{folder}/core"} if _can_fork_runs() else {}
+        processes = [
+            SupervisedProcess(name, command, logs, forks) for name, command in commands(port).items()
+        ]
+        supervisor = Supervisor(processes)
+        try:
+            for process in processes:
+                process.start()
+            _wait_for(address, processes)
+            if forks:  # after the pages, for which people wait
+                server = SupervisedProcess("core", ["training.core.fork_server", forks["FORK_SERVER"]], logs)
+                server.start()
+                processes.append(server)
+            supervisor.start()
+            yield address
+        finally:
+            supervisor.stop()
+            stop(*(process.child for process in processes if process.child))
+            if supervisor.error:
+                raise supervisor.error
+
+
+def _can_fork_runs() -> bool:
+    """Whether runs can be forked from a process that has torch imported: one that has used a GPU cannot be forked."""
+    if settings.GPUS or settings.LAUNCHER or settings.FORK_SERVER:
+        return False
+    return sys.platform == "linux" and find_spec("torch") is not None
 
 
 class SupervisedProcess:
     """One process of the site. Its output goes to a file of its own."""
 
-    def __init__(self, name: str, command: list[str], logs: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], logs: Path, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.name, self.command, self.log = name, command, logs / f"{name}.log"
+        self.environment = environment
         self.child: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.restart_at: float | None = None
@@ -162,7 +183,7 @@ class SupervisedProcess:
             self.child = subprocess.Popen(
                 [sys.executable, "-c", END_WITH_PARENT, *self.command],
                 cwd=settings.BASE_DIR,
-                env=os.environ | STATIC_ENVIRONMENT,
+                env=os.environ | STATIC_ENVIRONMENT | dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

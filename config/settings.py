@@ -119,7 +119,10 @@ WEBHOOKS_TO_PRIVATE: bool = env.bool("WEBHOOKS_TO_PRIVATE", default=False)
 IMAGES_FROM_PRIVATE: bool = env.bool("IMAGES_FROM_PRIVATE", default=False)
 # what leads may name in runs: folders with models, servers that generate, servers that sample with a run's weights, and Python
 # functions that score responses
-MODEL_DIRS: list[str] = env.list("MODEL_DIRS", default=[])
+MODEL_DIRS: list[str] = [
+    *env.list("MODEL_DIRS", default=[]),
+    str(BASE_DIR / "training" / "demo" / "models"),  # small ones to try the site with
+]
 # read by the hub's library too, in the core
 HF_ENDPOINT: str = env.str("HF_ENDPOINT", default="https://huggingface.co")
 HF_HUB_OFFLINE: bool = env.bool("HF_HUB_OFFLINE", default=False)
@@ -411,6 +414,8 @@ CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 # GPUs of this machine, which its runs share; 0: runs are given none
 GPUS = env.int("GPUS", default=0)
+# the socket of `python -m training.core.fork_server`, which `manage.py serve` starts
+FORK_SERVER: str = env.str("FORK_SERVER", default="")
 # models that answer in chats on this machine: how many at once, how long one stays without being used, and with how many threads
 # each computes (0: as many as there are cores); the GPUs that they share, where runs have GPUs for themselves
 CHAT_MODELS_LOADED = env.int("CHAT_MODELS_LOADED", default=4)

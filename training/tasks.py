@@ -298,6 +298,7 @@ def _start_job(run: Run, lock: int, devices: Devices) -> Job:
             _core_command(run),
             locks=[lock, *devices.locks],
             environment=environment | devices.environment,
+            fork_server=settings.FORK_SERVER,
         )
     may_be_submitted = bool(run.launch)
     if not run.launch:

@@ -36,13 +36,12 @@ def warm_core(without_django: dict[str, str]) -> Iterator[dict[str, str]]:
         address = f"{folder}/core"
         warm = subprocess.Popen(
             [sys.executable, WARM / "warm.py", address],
-            env=without_django, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=without_django, stdout=subprocess.PIPE,
         )  # fmt: skip
-        assert warm.stdin is not None
         assert warm.stdout is not None
         assert warm.stdout.readline() == b"ready\n"
         yield {"WARM_CORE": address, "PYTHONPATH": f"{WARM}{os.pathsep}{ROOT}"}
-        warm.stdin.close()
+        warm.terminate()
         warm.wait(HANGS_S)
 
 

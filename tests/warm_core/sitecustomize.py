@@ -11,51 +11,37 @@ import sys
 
 def stand_in(address: str, program: str) -> None:
     """Have a process forked that runs the module or script, and end with it. Returns only if nobody forks any more."""
-    import json
     import signal
-    import socket
-    import struct
     from contextlib import suppress
     from pathlib import Path
 
-    line = socket.socket(socket.AF_UNIX)
-    try:
-        line.connect(address)
-    except OSError:  # the warm core has ended: the program starts as always
-        return
-    descriptors = []
+    from training.launch.forked_process import ForkedProcess
+
+    files = {}
     for path in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # the folder's own is closed by now
-            if os.get_inheritable(int(path.name)):
-                descriptors.append(int(path.name))
-    start = {
-        "program": program,
-        "arguments": sys.orig_argv[sys.orig_argv.index(program) + 1 :],
-        "environment": dict(os.environ),
-        "folder": str(Path.cwd()),
-        "descriptors": descriptors,
-    }
-    text = json.dumps(start).encode()
-    socket.send_fds(line, [struct.pack("!I", len(text))], descriptors)
-    line.sendall(text)
-
-    def number() -> int:
-        return int(struct.unpack("!i", line.recv(4, socket.MSG_WAITALL))[0])
-
-    pid = number()
-
-    def pass_on(sign: int, _: object) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, sign)
-
+            if os.get_inheritable(number := int(path.name)):
+                files[number] = number
+    try:
+        process = ForkedProcess(
+            address,
+            program,
+            sys.orig_argv[sys.orig_argv.index(program) + 1 :],
+            folder=Path.cwd(),
+            environment=os.environ,
+            files=files,
+            hangup=signal.SIGKILL,
+        )
+    except OSError:  # the warm core has ended: the program starts as always
+        return
     for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, pass_on)
-    status = number()
-    if os.WIFSIGNALED(status):
+        signal.signal(sign, lambda sign, _: process.send_signal(sign))
+    code = process.wait()
+    if code < 0:
         with suppress(OSError):  # SIGKILL has no other way to be taken
-            signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
-        os.kill(os.getpid(), os.WTERMSIG(status))
-    os._exit(os.WEXITSTATUS(status))
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
 
 
 def warm_program() -> str:

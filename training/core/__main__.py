@@ -7,7 +7,6 @@ described in docs/job-format.md. Several processes, each with an accelerator of 
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import traceback
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from training.core import memory
+from training.core.environment import set_environment
 from training.core.errors import DISK_FULL, BadInput, Stopped, is_disk_full
 from training.core.events import Events, stdout_events
 from training.core.job_directory import Job, publish_output, read_job, read_result
@@ -83,11 +83,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m training.core JOB_DIR\n")
         return BAD_INPUT
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # threads that wait actively make a busy machine several times slower, and gain little on an idle one; oneDNN compiles
-    # a kernel for each shape of batch, and its cache should hold them all
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
+    set_environment()
     memory.keep_freed_memory()
     with stdout_events() as events:
         try:

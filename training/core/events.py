@@ -9,7 +9,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -40,8 +41,19 @@ class Events:
     def _write(self, event: str, **values: Any) -> None:
         if not is_main_process():
             return
-        self._stream.write(json.dumps({"event": event, **json_safe(values)}, ensure_ascii=False) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(json.dumps({"event": event, **json_safe(values)}, ensure_ascii=False) + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            # the worker was killed, and SIGTERM may be on its way: what was learned is saved all the same
+            self.stop_requested = True
+            self.close()
+            self._stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+    def close(self) -> None:
+        """Close the stream, whether or not anybody reads it."""
+        with suppress(BrokenPipeError):
+            self._stream.close()
 
     def start(self, kind: str, total: int, resumed_from: int | None) -> None:
         """Report that the work starts. From here on SIGTERM takes effect at the next `raise_if_stopped`."""
@@ -113,7 +125,7 @@ def stdout_events() -> Iterator[Events]:
     finally:
         for tracker in events.trackers:
             tracker.close()
-        stream.close()
+        events.close()
 
 
 def json_safe(value: Any) -> Any:

@@ -17,6 +17,7 @@ from annotation.models import ApiToken, Member, Project, User
 from training.chats.settings import SideChoice, save_settings
 from training.demo import language, run_settings
 from training.demo.http_client import DemoError
+from training.demo.pretrained import conversation_rows, pretraining_rows
 
 SLUG = "demo"
 SAFETY_SLUG = "demo-safety"
@@ -147,8 +148,6 @@ def write_training_texts(seed: int) -> None:
     """Write the files of texts and conversations that the first policy is trained on."""
     folder = Path(site_settings.ARTIFACTS) / "texts"
     folder.mkdir(parents=True, exist_ok=True)
-    texts = ({"text": text} for text in language.pretraining_texts(seed, run_settings.PRETRAINING_TEXTS))
-    talks = ({"messages": talk} for talk in language.sft_conversations(seed, run_settings.SFT_CONVERSATIONS))
-    for name, rows in ((PRETRAINING_FILE, texts), (CONVERSATIONS_FILE, talks)):
+    for name, rows in ((PRETRAINING_FILE, pretraining_rows), (CONVERSATIONS_FILE, conversation_rows)):
         if not (folder / name).exists():
-            (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+            (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows(seed)))

@@ -1,4 +1,4 @@
-"""The demo's rounds: the first policy is trained, then the lead starts rounds and the crowd judges.
+"""The demo's rounds: from the first policy on, the lead starts rounds and the crowd judges.
 
 Every stage looks for what is done already: an interrupted demo continues where it stopped, and a complete one takes seconds.
 """
@@ -21,9 +21,11 @@ from training.demo.crowd import Crowd
 from training.demo.http_client import DemoError
 from training.demo.lead import Lead
 from training.demo.preferences import TASTES, safety_weights
+from training.demo.pretrained import BASE, FIRST_POLICY, MODELS
 from training.demo.progress_bar import ProgressBar, Stages
 from training.demo.projects import SAFETY_SLUG, SLUG
 from training.models import ModelVersion, Round, Run
+from training.registry.actions import add_model
 from training.rounds.recipes import RECIPES, Judge, SafetyReward
 from training.runs.outputs import output_file
 
@@ -61,6 +63,8 @@ class World:
     recipe: str
     taste: str
     """Of its annotators (`training.demo.preferences.TASTES`)."""
+    scratch: bool
+    """Whether the first policy is trained here, instead of being taken from the repository."""
     overrules: bool
     """Whether the lead overrules gates, to show what follows, instead of keeping the current policy."""
     lead: Lead
@@ -70,7 +74,15 @@ class World:
 
     @classmethod
     def open(
-        cls, address: str, stages: Stages, seed: int, recipe: str, taste: str, *, overrules: bool
+        cls,
+        address: str,
+        stages: Stages,
+        seed: int,
+        recipe: str,
+        taste: str,
+        *,
+        scratch: bool,
+        overrules: bool,
     ) -> World:
         """The demo with its projects and users, which are created if they are missing, and new API tokens.
 
@@ -86,10 +98,10 @@ class World:
             crowds.append(Crowd(address, SAFETY_SLUG, tokens, seed + 500, safety_weights(weights)))
         lead = Lead(address, SLUG, projects.issue_token("lead"))
         chatters = ChatCrowd(address, SLUG, tokens, seed + 900, weights)
-        return cls(project, seed, recipe, taste, overrules, lead, crowds, chatters, stages)
+        return cls(project, seed, recipe, taste, scratch, overrules, lead, crowds, chatters, stages)
 
     def prepare(self) -> ModelVersion:
-        """Import the prompts, then pre-train and fine-tune the first policy."""
+        """Import the prompts, and add or train the first policy. Returns it."""
         if not self.project.prompts.exists():
             with self.stages.stage("Import prompts", 1) as bar:
                 people_see_harm = not RECIPES[self.recipe].ai_judges_safety
@@ -100,11 +112,30 @@ class World:
             self.lead.import_prompts(projects.harmful_import_lines(self.seed), project=SAFETY_SLUG)
         if RECIPES[self.recipe].stages_of(Judge):
             self.lead.write_constitution(PRINCIPLES)
+        return self._train_first_policy() if self.scratch else self._add_first_policy()
+
+    def _add_first_policy(self) -> ModelVersion:
+        """The first policy of the repository, added to the project with the base model as its parent."""
+        added = {version.name: version for version in ModelVersion.objects.filter(project=self.project)}
+        parent = None
+        for name in (BASE, FIRST_POLICY):
+            if name not in added:
+                location = f"file:{MODELS / name}"
+                added[name] = add_model(
+                    project=self.project, kind="policy", name=name, location=location, parent=parent
+                )
+                if parent is not None:
+                    self.lead.promote(added[name].pk)
+            parent = added[name]
+        return added[FIRST_POLICY]
+
+    def _train_first_policy(self) -> ModelVersion:
+        """The first policy, pre-trained and fine-tuned in this project."""
         projects.write_training_texts(self.seed)
-        self.start("base", "pretrain", run_settings.PRETRAIN, data=projects.PRETRAINING_FILE)
-        base = self.finish("base").output
-        self.start("first-policy", "sft", run_settings.SFT, model=base, data=projects.CONVERSATIONS_FILE)
-        first = self.finish("first-policy")
+        self.start(BASE, "pretrain", run_settings.PRETRAIN, data=projects.PRETRAINING_FILE)
+        base = self.finish(BASE).output
+        self.start(FIRST_POLICY, "sft", run_settings.SFT, model=base, data=projects.CONVERSATIONS_FILE)
+        first = self.finish(FIRST_POLICY)
         if not ModelVersion.objects.filter(project=self.project, parent=first.output).exists():
             self.lead.promote(first.output.pk)
         return first.output

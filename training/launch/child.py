@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+from training.launch.forked_process import ForkedProcess
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GRACE_S = 60.0
 """How long a stopped core may take to write its checkpoint and exit."""
+Core = subprocess.Popen[bytes] | ForkedProcess
 
 
 def core_command(
@@ -33,30 +37,60 @@ def start_core(
     command: Sequence[str],
     *,
     locks: Sequence[int],
-    stdout: int | IO[bytes],
+    stdout: IO[bytes] | None,
     stderr: IO[bytes],
     environment: Mapping[str, str],
-) -> subprocess.Popen[bytes]:
+    fork_server: str = "",
+) -> Core:
     """Start the core. It inherits the locks: an orphan keeps others off the job directory and its GPUs until it has written its
-    checkpoint and exited."""
+    checkpoint and exited.
+
+    Args:
+        stdout: None for a pipe, which is then the process's `stdout`.
+        fork_server: the address of one, which then runs the command if it is of one process.
+    """
+    # torchrun kills its processes earlier by default
+    shutdown = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE_S) - 5)}
+    variables = os.environ | shutdown | dict(environment)
+    if fork_server and command[1:3] == ["-m", "training.core"]:
+        with suppress(OSError):  # nobody serves there (any more)
+            return _fork_core(fork_server, command, locks, stdout, stderr, variables)
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ
-        | {
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            # torchrun kills its processes earlier by default
-            "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(GRACE_S) - 5),
-        }
-        | dict(environment),
+        env=variables,
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
+        stdout=stdout or subprocess.PIPE,
         stderr=stderr,
         pass_fds=locks,
         start_new_session=True,
         preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
+
+
+def _fork_core(
+    address: str,
+    command: Sequence[str],
+    locks: Sequence[int],
+    stdout: IO[bytes] | None,
+    stderr: IO[bytes],
+    environment: Mapping[str, str],
+) -> ForkedProcess:
+    ours, theirs = (None, None) if stdout else os.pipe()
+    try:
+        with Path(os.devnull).open("rb") as nothing:
+            written = theirs if stdout is None else stdout.fileno()
+            files = {0: nothing.fileno(), 1: written, 2: stderr.fileno()} | {lock: lock for lock in locks}
+            process = ForkedProcess(
+                address, command[2], command[3:], folder=ROOT, environment=environment, files=files
+            )
+        if ours is not None:
+            process.stdout, ours = os.fdopen(ours, "rb"), None
+        return process
+    finally:
+        for end in (ours, theirs):
+            if end is not None:
+                os.close(end)
 
 
 def _die_with_parent() -> None:

@@ -17,12 +17,23 @@ class LocalJob:
     outlives_worker = False
 
     def __init__(
-        self, folder: Path, command: Sequence[str], *, locks: Sequence[int], environment: Mapping[str, str]
+        self,
+        folder: Path,
+        command: Sequence[str],
+        *,
+        locks: Sequence[int],
+        environment: Mapping[str, str],
+        fork_server: str = "",
     ) -> None:
         self._events = (folder / "events.jsonl").open("ab")
         with (folder / "log.txt").open("ab") as log:
             self._child = start_core(
-                command, locks=locks, stdout=subprocess.PIPE, stderr=log, environment=environment
+                command,
+                locks=locks,
+                stdout=None,
+                stderr=log,
+                environment=environment,
+                fork_server=fork_server,
             )
         assert self._child.stdout is not None
         self._pipe = self._child.stdout

@@ -75,8 +75,14 @@ def test_it_plays_a_round_and_does_not_repeat_it(small: None, capsys: pytest.Cap
     assert policy.run.snapshot.counts["judgments"] == result["judgments"]
     assert Round.objects.get().state == Round.State.DONE
 
+    stages = {name: seconds for name, seconds in result["seconds"].items() if name != "total"}
+    assert 0 < sum(stages.values()) <= result["seconds"]["total"]
+    assert stages["Round 1: Train the reward models"] > 0
+
     runs = Run.objects.count()
-    assert play(capsys, lead="overrules") == result
+    again = play(capsys, lead="overrules")
+    assert again | {"seconds": result["seconds"]} == result
+    assert not any(stage.startswith("Round") for stage in again["seconds"])
     assert Run.objects.count() == runs
 
 
@@ -91,14 +97,16 @@ def test_llama_2_judges_what_is_safe_in_a_project_of_its_own(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_lead_who_obeys_keeps_the_first_policy_where_a_gate_fails(
+def test_a_lead_who_obeys_keeps_the_repository_s_policy_where_a_gate_fails(
     small: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = run_settings.options
     monkeypatch.setattr(
         run_settings, "options", lambda *args, **values: options(*args, **values) | {"min_accuracy": 1.0}
     )
-    result = play(capsys)
+    result = play(capsys, scratch=False)
+    assert not Run.objects.filter(kind__in=["pretrain", "sft"]).exists()
+    assert ModelVersion.objects.get(name="first-policy").parent == ModelVersion.objects.get(name="base")
     (first,) = result["rounds"]
     assert (first["promoted"], first["overruled"]) == (False, False)
     assert first["win_rate_vs_first"] == 0.5
@@ -116,10 +124,14 @@ def test_another_taste_needs_a_new_demo() -> None:
 
 
 def play(
-    capsys: pytest.CaptureFixture[str], recipe: str = "dpo", taste: str = "first", lead: str = "obeys"
+    capsys: pytest.CaptureFixture[str],
+    recipe: str = "dpo",
+    taste: str = "first",
+    lead: str = "obeys",
+    *,
+    scratch: bool = True,
 ) -> dict[str, Any]:
     """The last line that the command prints, as JSON."""
-    call_command(
-        "demo", rounds=1, seed=3, port=free_port(), no_serve=True, recipe=recipe, taste=taste, lead=lead
-    )
+    values = {"recipe": recipe, "taste": taste, "lead": lead, "scratch": scratch}
+    call_command("demo", rounds=1, seed=3, port=free_port(), no_serve=True, **values)
     return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))

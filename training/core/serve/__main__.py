@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.core.environment import set_environment
 from training.core.errors import BadInput
 from training.core.memory import is_out_of_memory, keep_freed_memory
 
@@ -46,9 +47,7 @@ class Taken(Exception):
 def main(arguments: list[str]) -> int:
     """Serve until nobody uses the model, and return the exit code."""
     options = parse_arguments(arguments)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    set_environment()
     keep_freed_memory()
     try:
         listener = lock_and_bind(options)

@@ -38,6 +38,11 @@ class Command(BaseCommand):
             action="store_true",
             help="two rounds from the first policy: from chats, and from as many rankings",
         )
+        parser.add_argument(
+            "--scratch",
+            action="store_true",
+            help="pre-train and fine-tune the first policy instead of taking the repository's",
+        )
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--no-serve", action="store_true", help="end after the last round")
 
@@ -82,6 +87,7 @@ class Command(BaseCommand):
             options["seed"],
             options["recipe"],
             options["taste"],
+            scratch=options["scratch"],
             overrules=options["lead"] == "overrules",
         )
         self.stdout.write(
