@@ -414,6 +414,9 @@ CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 # GPUs of this machine, which its runs share; 0: runs are given none
 GPUS = env.int("GPUS", default=0)
+# of a GPU, for estimates; 0: none are shown
+GPU_HOUR_PRICE: float = env.float("GPU_HOUR_PRICE", default=0.0)
+CURRENCY: str = env.str("CURRENCY", default="USD")
 # the socket of `python -m training.core.fork_server`, which `manage.py serve` starts
 FORK_SERVER: str = env.str("FORK_SERVER", default="")
 # models that answer in chats on this machine: how many at once, how long one stays without being used, and with how many threads

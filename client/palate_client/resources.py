@@ -104,6 +104,16 @@ class Resources(ABC):
         """All of them, newest first."""
         return list(self._pages(f"/projects/{slug}/models/"))
 
+    def add_model(self, slug: str, kind: str, name: str, location: str, *, ask_hub: bool = True) -> Json:
+        """Add a model: `file:/folder` on the server, or `hub:org/name@revision`. Returns it.
+
+        Args:
+            kind: `policy` or `reward`.
+            ask_hub: false adds a hub's model although the hub does not show it to the site.
+        """
+        data = {"kind": kind, "name": name, "location": location, "ask_hub": ask_hub}
+        return self._json("POST", f"/projects/{slug}/models/", data)
+
     def promote_model(self, id: int) -> Json:
         """Make a model the current one of its kind."""
         return self._json("POST", f"/models/{id}/promote/")

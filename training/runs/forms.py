@@ -20,6 +20,7 @@ from training.registry import model_sources
 from training.registry.actions import current_model
 from training.runs.actions import start_run
 from training.runs.ai_inputs import LEARNS_FROM_OPINIONS
+from training.runs.estimates import describe_costs
 from training.runs.generation_fields import generation_fields
 from training.runs.kinds import LEARNS_JUDGMENTS, MAKES_POLICY, NEEDS_SNAPSHOT
 from training.runs.learning_rates import describe_default
@@ -105,8 +106,7 @@ class RunForm(forms.Form):
             for name, tokens in model_sources.default_lengths(kind, model.location).items():
                 self.fields[PREFIX + name].initial = tokens
         self.fields |= resource_fields(kind)
-        if PREFIX + "learning_rate" in self.fields:
-            self._describe_learning_rate()
+        self._describe_model()
 
     def _add_model(self) -> None:
         from_scratch = self.kind == Run.Kind.PRETRAIN
@@ -153,22 +153,28 @@ class RunForm(forms.Form):
             ),
         )
 
-    def _describe_learning_rate(self) -> None:
-        """Leave the learning rate empty, with a note of the default for the chosen model, which changes with the choice."""
-        name = PREFIX + "learning_rate"
+    def _describe_model(self) -> None:
+        """Say what follows from the chosen model: the costs and, in place of a learning rate, the default one; again after each
+        choice."""
         try:
             model = self.fields["model"].clean(self["model"].value())
         except forms.ValidationError:
             model = None
-        field: Any = self.fields[name]
-        field.initial, field.default_note = None, describe_default(self.kind, model)
-        ids = f"{self[name].auto_id}_helptext", f"{self[name].auto_id}_default"
-        field.widget.attrs["aria-describedby"] = " ".join(ids)
+        self.costs = describe_costs(self.project, self.kind, model)
+        """Sentences."""
+        described = ["costs"]
+        if PREFIX + "learning_rate" in self.fields:
+            name = PREFIX + "learning_rate"
+            field: Any = self.fields[name]
+            field.initial, field.default_note = None, describe_default(self.kind, model)
+            ids = f"{self[name].auto_id}_helptext", f"{self[name].auto_id}_default"
+            field.widget.attrs["aria-describedby"] = " ".join(ids)
+            described.append(ids[1])
         self.fields["model"].widget.attrs |= {
             "hx-get": reverse("run-new", args=[self.project.slug, self.kind]),
             "hx-trigger": "change",
             "hx-swap": "none",
-            "hx-select-oob": f"#{ids[1]}",
+            "hx-select-oob": ",".join(f"#{element}" for element in described),
         }
 
     def _add_opinions(self) -> None:

@@ -1,0 +1,113 @@
+"""The path of the README with a model of one's own and default settings, by the client, on real servers and workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from palate_client import Item, Judgment, Palate
+
+from annotation.models import ApiToken
+from tests import builders
+from tests.annotation.api.test_client import answers
+from tests.patience import HANGS_S
+from tests.processes import free_port, process, until
+from training.demo import language
+
+pytestmark = [pytest.mark.live, pytest.mark.slow(150), pytest.mark.django_db(transaction=True)]
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = {"hidden_size": 256, "intermediate_size": 704, "layers": 6, "heads": 8, "kv_heads": 8}
+
+
+@pytest.fixture(scope="module")
+def own_model(tmp_path_factory: pytest.TempPathFactory, warm_core: dict[str, str]) -> Path:
+    """A model of five million weights with a tokenizer and a chat template, from another program as far as the site knows."""
+    folder = tmp_path_factory.mktemp("own")
+    config = SIZE | {"vocab_size": 2000, "block_length": 128, "max_length": 1024, "max_steps": 40}
+    config |= {"batch_size": 4, "batch_tokens": 1024, "learning_rate": 2e-3, "threads": 1}
+    (folder / "job.json").write_text(json.dumps({"kind": "pretrain", "config": config}))
+    texts = ({"text": text} for text in language.pretraining_texts(5, 1000))
+    (folder / "data.jsonl").write_text("".join(f"{json.dumps(text)}\n" for text in texts))
+    done = subprocess.run(
+        [sys.executable, "-m", "training.core", str(folder)],
+        cwd=ROOT, env=os.environ | warm_core, capture_output=True, text=True, timeout=HANGS_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["result"]["parameters"] > 5_000_000
+    return folder / "output"
+
+
+@pytest.fixture
+def palate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_core: dict[str, str]) -> Iterator[Palate]:
+    monkeypatch.setattr(settings, "ARTIFACTS", tmp_path)
+    token = ApiToken.issue(user=builders.user("lead", is_staff=True), name="t", scope="lead")[1]
+    port = free_port()
+    with (
+        process("web", port=port),
+        process("worker"),
+        process("trainer", **warm_core),
+        Palate(f"http://127.0.0.1:{port}", token) as palate,
+    ):
+        until(lambda: answers(palate), "the site to answer")
+        yield palate
+
+
+def shortest(item: Item) -> Judgment:
+    lengths = [len(answer.text) for answer in item.answers]
+    if len(lengths) == 2:
+        return Judgment(ranks=[1, 2] if lengths[0] <= lengths[1] else [2, 1], degree="better")
+    return Judgment(ranks=[1 + sum(other < own for other in lengths) for own in lengths])
+
+
+def reached(palate: Palate, round: int, *states: str) -> dict[str, Any]:
+    end = time.monotonic() + 10 * HANGS_S
+    while (now := palate._json("GET", f"/rounds/{round}/"))["state"] not in states:
+        assert now["state"] != "failed", now["error"]
+        assert time.monotonic() < end, now
+        if now["step"] == "collect":
+            palate.label(slug_of(palate), shortest)
+        time.sleep(0.5)
+    return dict(now)
+
+
+def slug_of(palate: Palate) -> str:
+    return str(palate.projects()[0]["slug"])
+
+
+def test_from_prompts_and_a_model_to_a_better_model(palate: Palate, own_model: Path) -> None:
+    slug = palate.create_project("Ferries", "Put the shorter answer first.")["slug"]
+    exchanges = language.take(9, 160, held_out=True)
+    rows = [{"id": f"p{number}", "prompt": exchange.messages} for number, exchange in enumerate(exchanges)]
+    assert palate.import_prompts(slug, rows)["prompts"] == 160
+    first = palate.add_model(slug, "policy", "mine", f"file:{own_model}")
+    assert first["current"]
+
+    options = {"judgments": 40, "budget": 60, "evaluation_prompts": 10}  # the rest is as everybody's
+    loop = palate._json(
+        "POST", f"/projects/{slug}/loops/", {"name": "main", "recipe": "dpo", "options": options}
+    )
+    round = palate._json("POST", f"/loops/{loop['id']}/rounds/")["id"]
+    state = reached(palate, round, "held", "awaiting")
+    if state["state"] == "held":  # what a gate says of so little is chance
+        palate._json("POST", f"/rounds/{round}/overrule/", {"reason": "It is only a test."})
+        state = reached(palate, round, "awaiting")
+    assert {gate["name"] for gate in state["gates"]} >= {"reward_accuracy", "wins_reward", "kl"}
+    (policy,) = [model for model in palate.models(slug) if model["parent"] == first["id"]]
+    snapshots = palate.snapshots(slug)
+    assert snapshots[0]["counts"]["judgments"] >= 40
+
+    palate._json("POST", f"/rounds/{round}/promote/", {"note": "It is shorter."})
+    reached(palate, round, "done")
+    assert palate.models(slug)[0]["id"] == policy["id"]
+    assert [
+        model["name"] for model in palate.models(slug) if model["current"] and model["kind"] == "policy"
+    ] == [policy["name"]]
+    assert palate.label(slug, shortest, limit=1) == 1, "the new policy's answers are in the queue"
