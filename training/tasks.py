@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from celery import shared_task
@@ -45,11 +44,13 @@ from training.models import Round, Run
 from training.rounds.schedule import start_due_rounds
 from training.rounds.transitions import advance
 from training.runs.actions import (
+    MAX_LOG_CHARS,
     claim_run,
     finish_run,
     heartbeat,
     lower_memory,
     record_launch,
+    record_log,
     record_metrics,
     record_progress,
     record_warning,
@@ -128,6 +129,7 @@ def _execute(run: Run, devices: Devices) -> None:
         finish_run(run, state=Run.State.FAILED, error=storable(f"{type(error).__name__}: {error}"))
         return
     with _heartbeats(run):
+        record_log(run, _end_of_log(run))
         report.save(run)
 
 
@@ -187,9 +189,9 @@ class CoreReport:
             else:
                 requeue_run(run)
         elif not (self._ran_out_of_memory and lower_memory(run)):
-            text = _("The training process ended with code %(code)s; its log: %(path)s")
-            error = text % {"code": self.exit_code, "path": log_path(run)}
-            finish_run(run, state=Run.State.FAILED, error=self.error or error)
+            error = _("The training process ended with code %(code)s.") % {"code": self.exit_code}
+            result = {"setting": self.setting} if self.setting else {}
+            finish_run(run, state=Run.State.FAILED, result=result, error=self.error or error)
 
     @property
     def _ran_out_of_memory(self) -> bool:
@@ -216,9 +218,14 @@ class CoreReport:
                 delete_checkpoint(run)
 
 
-def log_path(run: Run) -> Path:
-    """The core's stderr."""
-    return run.folder / "log.txt"
+def _end_of_log(run: Run) -> str:
+    """The end of the core's stderr, as far as this machine has it."""
+    try:
+        with (run.folder / "log.txt").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4 * MAX_LOG_CHARS))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 @contextmanager

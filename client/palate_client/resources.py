@@ -123,6 +123,10 @@ class Resources(ABC):
     def loops(self, slug: str) -> list[Json]:
         return self._list(f"/projects/{slug}/loops/")
 
+    def create_loop(self, slug: str, name: str, recipe: str = "dpo", **values: Any) -> Json:
+        """Returns it. values: `options` of its rounds, `configs` of their runs by kind, and more, as the API takes them."""
+        return self._json("POST", f"/projects/{slug}/loops/", {"name": name, "recipe": recipe, **values})
+
     def rounds(self, loop: int) -> list[Json]:
         """All of them, newest first."""
         return list(self._pages(f"/loops/{loop}/rounds/"))

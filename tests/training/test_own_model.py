@@ -69,7 +69,7 @@ def shortest(item: Item) -> Judgment:
 
 def reached(palate: Palate, round: int, *states: str) -> dict[str, Any]:
     end = time.monotonic() + 10 * HANGS_S
-    while (now := palate._json("GET", f"/rounds/{round}/"))["state"] not in states:
+    while (now := palate.round(round))["state"] not in states:
         assert now["state"] != "failed", now["error"]
         assert time.monotonic() < end, now
         if now["step"] == "collect":
@@ -91,20 +91,18 @@ def test_from_prompts_and_a_model_to_a_better_model(palate: Palate, own_model: P
     assert first["current"]
 
     options = {"judgments": 40, "budget": 60, "evaluation_prompts": 10}  # the rest is as everybody's
-    loop = palate._json(
-        "POST", f"/projects/{slug}/loops/", {"name": "main", "recipe": "dpo", "options": options}
-    )
-    round = palate._json("POST", f"/loops/{loop['id']}/rounds/")["id"]
+    loop = palate.create_loop(slug, "main", options=options)
+    round = palate.start_round(loop["id"])["id"]
     state = reached(palate, round, "held", "awaiting")
     if state["state"] == "held":  # what a gate says of so little is chance
-        palate._json("POST", f"/rounds/{round}/overrule/", {"reason": "It is only a test."})
+        palate.decide_round(round, "overrule", reason="It is only a test.")
         state = reached(palate, round, "awaiting")
     assert {gate["name"] for gate in state["gates"]} >= {"reward_accuracy", "wins_reward", "kl"}
     (policy,) = [model for model in palate.models(slug) if model["parent"] == first["id"]]
     snapshots = palate.snapshots(slug)
     assert snapshots[0]["counts"]["judgments"] >= 40
 
-    palate._json("POST", f"/rounds/{round}/promote/", {"note": "It is shorter."})
+    palate.decide_round(round, "promote", note="It is shorter.")
     reached(palate, round, "done")
     assert palate.models(slug)[0]["id"] == policy["id"]
     assert [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from pathlib import Path
 
 from django.test import override_settings
@@ -9,10 +10,13 @@ from django.urls import reverse
 from annotation.models import Snapshot
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint, finished, policy, snapshot
-from training.models import ModelVersion, Run
+from training.models import ModelVersion, Run, RunLog
 from training.runs.actions import (
+    MAX_LOG_CHARS,
     Metric,
     claim_run,
+    finish_run,
+    record_log,
     record_metrics,
     record_progress,
     record_warning,
@@ -308,9 +312,33 @@ class RunPageTests(RunTestCase):
         assert run is not None
         for step in range(1, 20):
             record_metrics(run, step=step, values={"loss": 1 / step})
-        # user; membership; run with model, snapshot, output, creator; metrics
-        with self.assertNumQueries(4):
+        # user; membership; run with model, snapshot, output, creator; metrics; log
+        with self.assertNumQueries(5):
             self.client.get(self.url("run", run.pk))
+
+    def test_a_failed_run_says_what_to_do_and_shows_its_log(self) -> None:
+        run = claim_run(self.start("dpo").pk)
+        assert run is not None
+        record_log(run, "x" * 30_000 + "\nIndexError: 7 <b>")
+        record_progress(run, step=40, total=100, eta_s=None)
+        finish_run(run, state=Run.State.FAILED, result={"setting": "batch_tokens"}, error="Too much.")
+        self.sign_in(self.dana)
+        page = self.client.get(self.url("run", run.pk))
+        self.assertContains(page, "IndexError: 7 &lt;b&gt;")
+        tokens = run.config["batch_tokens"]
+        self.assertContains(page, f"another value of “Tokens per batch”, which was {tokens}.")
+        self.assertContains(page, "Resume, which goes on from the last checkpoint before step 40.")
+        assert len(page.context["log"]) == MAX_LOG_CHARS
+        done = self.start("dpo")
+        finished(done)
+        self.assertNotContains(self.client.get(self.url("run", done.pk)), "What you can do")
+
+    def test_a_worker_that_lost_its_claim_writes_no_log(self) -> None:
+        run = claim_run(self.start("dpo").pk)
+        assert run is not None
+        Run.objects.filter(pk=run.pk).update(claim=uuid.uuid4())
+        record_log(run, "late")
+        assert not RunLog.objects.exists()
 
     def test_the_list_is_paged_and_its_queries_do_not_grow_with_it(self) -> None:
         for _ in range(30):

@@ -220,4 +220,11 @@ class Migration(migrations.Migration):
             model_name='metric',
             constraint=models.UniqueConstraint(fields=('run', 'step'), name='one_row_per_step'),
         ),
+        migrations.CreateModel(
+            name='RunLog',
+            fields=[
+                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='log', serialize=False, to='training.run')),
+                ('text', models.TextField()),
+            ],
+        ),
     ]

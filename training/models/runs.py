@@ -257,6 +257,16 @@ class Run(models.Model):
         return Path(settings.ARTIFACTS) / "runs" / str(self.pk)
 
 
+class RunLog(models.Model):
+    """The end of what the training program of a run has printed, beside its events, when it ended last."""
+
+    run = models.OneToOneField(Run, models.CASCADE, primary_key=True, related_name="log")
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return f"log of {self.run_id}"
+
+
 class Metric(models.Model):
     """A run's metrics at one step. A step that is repeated after a crash overwrites its values."""
 

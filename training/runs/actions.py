@@ -13,12 +13,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotation import events
+from annotation.logic.storable_text import storable
 from annotation.models import Constitution, OpinionSet, Project, Snapshot, User
 from config.celery import app
 from config.log_context import request_id
 from training.configs import KINDS, RolloutConfig, check_values, from_dict
 from training.errors import RunError
-from training.models import Metric, ModelVersion, Round, Run
+from training.models import Metric, ModelVersion, Round, Run, RunLog
 from training.registry import model_sources
 from training.registry.actions import current_model
 from training.registry.model_size import default_settings
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
+MAX_LOG_CHARS = 20_000
+"""Of a program's output, that the database keeps."""
 
 
 # --- starting, cancelling, resuming ---------------------------------------------------------------------------
@@ -326,6 +329,13 @@ def record_file(run: Run, name: str, uri: str) -> bool:
     """Save where the store has one of a run's files. False, and nothing changes, if another worker has claimed it."""
     run.files = run.files | {name: uri}
     return bool(_claimed(run).update(files=run.files, heartbeat_at=timezone.now()))
+
+
+def record_log(run: Run, text: str) -> None:
+    """Save the end of what the run's program has printed, unless another worker has claimed it."""
+    with transaction.atomic():
+        if _claimed(run).select_for_update().exists():
+            RunLog.objects.update_or_create(run_id=run.pk, defaults={"text": storable(text[-MAX_LOG_CHARS:])})
 
 
 def record_launch(run: Run, **values: Any) -> bool:

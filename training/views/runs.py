@@ -26,8 +26,9 @@ from training.metric_labels import (
     report_title,
     report_values,
 )
-from training.models import Run
+from training.models import Run, RunLog
 from training.runs.actions import cancel_run, resume_run
+from training.runs.advice import advise
 from training.runs.forms import RunForm, initial_like
 from training.runs.queries import run_state, runs_of
 
@@ -189,6 +190,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             if "label" in field.metadata
         ],
         "inputs": _labelled_inputs(run) + _labelled_resources(run),
+        "log": RunLog.objects.filter(run=run).values_list("text", flat=True).first(),
     }
     return render(request, "training/run.html", context)
 
@@ -239,6 +241,7 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         "project": me.project,
         "run": run,
         "output": getattr(run, "output", None),
+        "advice": advise(run),
         "metrics": metrics,
         "headline": next((values for _title, values in metrics if values), [])[:3],
         "seconds": run.result.get("seconds"),
