@@ -36,6 +36,9 @@ EVIDENCE = {
 }
 
 
+ORDER = list(Reason)
+
+
 @dataclass(frozen=True)
 class NamedReason:
     """Why somebody stands out, with the link to the judgments that show it."""
@@ -88,7 +91,11 @@ def checks_of(project: Project, all_stats: Sequence[AnnotatorStats], filters: Fi
     """The result of the checks for outliers, for everybody."""
     marked = [person_of(project, stats, filters) for stats in all_stats if stats.outliers]
     return Checks(
-        people=sorted(marked, key=lambda person: -len(person.reasons)),
+        # the gravest reason first, and of the same one who has more of them
+        people=sorted(
+            marked,
+            key=lambda person: (ORDER.index(person.stats.outliers[0].reason), -len(person.reasons)),
+        ),
         checked=sum(stats.judgments >= MIN_JUDGMENTS for stats in all_stats),
         total=len(all_stats),
         are_times_of_reading=outliers.are_times_of_reading(annotators.works_of(all_stats)),
