@@ -302,7 +302,7 @@ WHERE remaining.items > 0
 
 def with_items_left(project: Project, users: Iterable[int]) -> set[int]:
     """Those of the members, by user id, for whom there is something left to judge. One query."""
-    values = {"project": project.pk, "users": list(users), "many": 1, "shown": []}
+    values: dict[str, Any] = {"project": project.pk, "users": list(users), "many": 1, "shown": []}
     with connection.cursor() as cursor:
         cursor.execute(HAS_ITEMS, values)
         return {user for (user,) in cursor.fetchall()}

@@ -1,8 +1,22 @@
 from __future__ import annotations
 
+from django.db import connection
+
 from annotation import queries
 from annotation.actions.review import flag_for_review, make_gold, reopen
-from annotation.models import AuditEntry, Item, Judgment, Project, Prompt, ReviewFlag, Skip, Slot, Verdict
+from annotation.models import (
+    AuditEntry,
+    Item,
+    Judgment,
+    Project,
+    Prompt,
+    Response,
+    ReviewFlag,
+    Skip,
+    Slot,
+    User,
+    Verdict,
+)
 from tests import builders
 from tests.analytics import AnalyticsTestCase
 
@@ -400,6 +414,46 @@ class ItemsTests(AnalyticsTestCase):
             done.pk,
             decided.pk,
         }
+
+    def judged_in_order(self, person: User, *rankings: list[int], seconds: float = 5) -> list[int]:
+        """An item each, ranked in the order shown; in so many seconds the first, and one less each further one."""
+        self.more_items(len(rankings))
+        items = []
+        for n, ranks in enumerate(rankings):
+            lease = builders.leases.claim(project=self.project, annotator=person)
+            assert lease is not None
+            judgment = builders.submit(lease, ranks)
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL session_replication_role = replica")
+                cursor.execute(
+                    "UPDATE annotation_judgment SET seconds = %s WHERE id = %s", [seconds - n, judgment.pk]
+                )
+                cursor.execute("SET LOCAL session_replication_role = origin")
+            items.append(judgment.item_id)
+        return items
+
+    def test_it_finds_what_somebody_chose(self) -> None:
+        first, second, tied, shared = self.judged_in_order(
+            self.bob, [1, 2, 3], [3, 1, 2], [1, 1, 1], [1, 1, 2]
+        )
+        assert self.found(annotator="bob", chose="first") == {first}
+        assert self.found(annotator="bob", chose="tied") == {tied}
+        assert self.found(annotator="erin", chose="tied") == set()
+        assert self.found(annotator="bob", chose="odd") == {first, second, tied, shared}
+        longest = Judgment.objects.get(item=second).shown_order[1]
+        Response.objects.filter(pk=longest).update(text="A much longer answer.")
+        shortest = Judgment.objects.get(item=first).shown_order[0]
+        Response.objects.filter(pk=shortest).update(text="Short")
+        assert second in self.found(annotator="bob", chose="longest")
+        assert first not in self.found(annotator="bob", chose="longest")
+
+    def test_somebody_s_fastest_judgments_come_first_with_their_time(self) -> None:
+        items = self.judged_in_order(self.bob, [1, 2, 3], [1, 2, 3], [1, 2, 3])
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("items"), {"annotator": "bob", "sort": "fastest"})
+        assert [item.pk for item in page.context["page"]] == items[::-1]
+        self.assertContains(page, "<b>3 s</b>")
+        assert self.client.get(self.url("items"), {"sort": "fastest"}).context["search"].sort == ""
 
     def test_its_queries_do_not_grow_with_the_items(self) -> None:
         self.judged(*[[[1, 2, 3], [1, 2, 3]]] * 5)

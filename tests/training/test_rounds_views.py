@@ -72,6 +72,30 @@ class PagesTests(RoundPagesTestCase):
         self.assertContains(page, "Start the first round")
         self.assertContains(page, self.url("round-new"))
 
+    def test_the_step_says_what_it_waits_for_and_who_can_act(self) -> None:
+        round = self.start_round(judgments=40)
+        page = self.client.get(self.url("round", round.pk))
+        (waiting,) = [line for line in page.context["steps"] if line.awaits]
+        assert waiting.awaits.sentence.startswith("New judgments: 30 of 40")
+        builders.items(self.project, 20, prefix="more")
+        builders.age_judgments(self.project, hours=2)
+        page = self.client.get(self.url("round", round.pk))
+        self.assertContains(
+            page, "Nobody is judging: the last judgment was made 2 hours ago, and 10 are left."
+        )
+        self.assertContains(page, self.url("remind"))
+        self.sign_in(self.dana)
+        self.assertNotContains(self.client.get(self.url("round", round.pk)), self.url("remind"))
+        Round.objects.filter(pk=round.pk).update(state=Round.State.HELD)
+        self.assertContains(self.client.get(self.url("round", round.pk)), "It is a lead’s turn: alice.")
+
+    def test_a_run_that_no_worker_has_taken_is_named(self) -> None:
+        round = self.start_round()
+        play(round, until="train")
+        page = self.client.get(self.url("round", round.pk))
+        (waiting,) = [line for line in page.context["steps"] if line.awaits]
+        assert "waits for a worker." in waiting.awaits.sentence
+
     def test_a_first_round_needs_only_a_recipe(self) -> None:
         response = self.client.post(self.url("round-new"), {"recipe": "llama2"})
         round = Round.objects.get()

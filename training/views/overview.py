@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET
 
 from annotation import analytics
 from annotation.access import Role, member_for
+from annotation.analytics.outlook import outlook
 from annotation.models import Member
 from annotation.queries import progress as count_progress
 from training.rounds.next_step import loop_status, next_step
@@ -38,11 +39,12 @@ def _context(me: Member) -> dict[str, Any]:
     project = me.project
     progress = count_progress(project)
     members = analytics.busiest_today(project)
-    status = loop_status(project, progress, [member for member, _ in members])
+    ahead = outlook(project, progress)
+    status = loop_status(project, progress, [member for member, _ in members], ahead)
     return {
         "me": me,
         "project": project,
-        "queue": analytics.queue_status(project, progress),
+        "queue": analytics.queue_status(project, progress, ahead),
         "loop": status,
         "next": next_step(status),
         "runs": runs_of(project)[:RECENT_RUNS],

@@ -24,7 +24,7 @@ from training.rounds.plan import describe_learning_rates, draft_round
 from training.rounds.queries import rounds_of
 from training.rounds.recipes import RECIPES, asks_judge
 from training.rounds.settings import RoundSettings, settings_of
-from training.rounds.timeline import build_timeline, status_sentence
+from training.rounds.timeline import awaited_by, build_timeline, status_sentence
 
 SUCCESS_MESSAGES = {
     "cancel": gettext_lazy("The round was cancelled. It can be resumed."),
@@ -73,7 +73,7 @@ def _overview(me: Member) -> dict[str, Any]:
 def _details(round: Round) -> dict[str, Any]:
     return {
         "round": round,
-        "steps": build_timeline(round),
+        "steps": build_timeline(round, awaited_by(round)),
         "status": status_sentence(round),
         "allowed": transitions.allowed_transitions(round),
     }
