@@ -440,12 +440,19 @@ class ItemsTests(AnalyticsTestCase):
         assert self.found(annotator="bob", chose="tied") == {tied}
         assert self.found(annotator="erin", chose="tied") == set()
         assert self.found(annotator="bob", chose="odd") == {first, second, tied, shared}
-        longest = Judgment.objects.get(item=second).shown_order[1]
-        Response.objects.filter(pk=longest).update(text="A much longer answer.")
-        shortest = Judgment.objects.get(item=first).shown_order[0]
-        Response.objects.filter(pk=shortest).update(text="Short")
-        assert second in self.found(annotator="bob", chose="longest")
-        assert first not in self.found(annotator="bob", chose="longest")
+
+    def test_it_finds_where_somebody_chose_the_longest_answer(self) -> None:
+        chosen = []
+        for rank in (1, 2):
+            row = {"prompt": f"Which {rank}?", "responses": ["Short.", "A much longer answer.", "Between."]}
+            builders.imported(self.project, row)
+            lease = builders.leases.claim(project=self.project, annotator=self.bob)
+            assert lease is not None
+            texts = Response.objects.in_bulk(lease.shown_order)
+            lengths = [len(texts[pk].text) for pk in lease.shown_order]
+            ranks = [rank if n == max(lengths) else 3 - rank if n == min(lengths) else 3 for n in lengths]
+            chosen.append(builders.submit(lease, ranks).item_id)
+        assert self.found(annotator="bob", chose="longest") == {chosen[0]}
 
     def test_somebody_s_fastest_judgments_come_first_with_their_time(self) -> None:
         items = self.judged_in_order(self.bob, [1, 2, 3], [1, 2, 3], [1, 2, 3])
