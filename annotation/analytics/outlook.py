@@ -16,11 +16,12 @@ from annotation.logic.pace import ENOUGH, TimeLeft, Worker, pace, time_left
 from annotation.models import Project
 from annotation.queries import Progress, progress
 
-# Those who submitted something in the last 15 minutes, or opened an item or renewed its lease. Judgments of gold items are not
-# counted, as they are not among what is left, but the time for them is.
+# Those who submitted something in the last 15 minutes, or opened an item or renewed its lease. Judgments of gold items and of
+# live chats are not counted, as they are not among what is left, but the time for them is.
 AT_WORK = """
 WITH judged AS (
-    SELECT judgment.annotator_id, count(*) FILTER (WHERE NOT slot.gold) AS judgments,
+    SELECT judgment.annotator_id, count(*) FILTER (WHERE NOT slot.gold AND NOT slot.chat) AS judgments,
+           bool_and(slot.chat) AS only_chats,
            count(*) FILTER (WHERE judgment.created_at >= statement_timestamp() - interval '15 minutes') AS recent,
            min(judgment.created_at - make_interval(secs => least(judgment.seconds, 3600))) AS since,
            max(judgment.created_at) AS last
@@ -32,13 +33,13 @@ WITH judged AS (
 opened AS (
     SELECT slot.annotator_id, max(slot.leased_until - make_interval(mins => %(minutes)s)) AS last
     FROM annotation_slot AS slot
-    WHERE slot.project_id = %(project)s AND slot.state = 'leased' AND slot.opened_at IS NOT NULL
+    WHERE slot.project_id = %(project)s AND slot.state = 'leased' AND NOT slot.chat AND slot.opened_at IS NOT NULL
       AND slot.leased_until >= statement_timestamp()
     GROUP BY 1
 )
 SELECT account.username, coalesce(judged.judgments, 0),
        extract(epoch FROM statement_timestamp() - greatest(judged.since, statement_timestamp() - interval '1 hour')) / 60,
-       coalesce(judged.recent, 0)
+       coalesce(judged.recent, 0), opened.annotator_id IS NULL AND judged.only_chats
 FROM judged FULL JOIN opened ON opened.annotator_id = judged.annotator_id
 JOIN annotation_user AS account ON account.id = coalesce(judged.annotator_id, opened.annotator_id)
 WHERE greatest(judged.last, opened.last) >= statement_timestamp() - interval '15 minutes'
@@ -51,27 +52,32 @@ def at_work(project: Project) -> list[Worker]:
     with connection.cursor() as cursor:
         cursor.execute(AT_WORK, {"project": project.pk, "minutes": project.lease_minutes})
         return [
-            Worker(name, judgments, float(minutes or 0), recent)
-            for name, judgments, minutes, recent in cursor.fetchall()
+            Worker(name, judgments, float(minutes or 0), recent, only_chats)
+            for name, judgments, minutes, recent, only_chats in cursor.fetchall()
         ]
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """How many judgments are awaited, who judges now, and when the last judgment was made."""
+    """How many judgments are awaited, who works now, and when the last judgment was made."""
 
     left: int
     workers: tuple[Worker, ...]
     last: datetime | None
 
     @property
+    def judging(self) -> list[Worker]:
+        """The workers who take items from the queue."""
+        return [worker for worker in self.workers if not worker.only_chats]
+
+    @property
     def is_idle(self) -> bool:
         """Whether judgments are awaited that nobody makes."""
-        return self.left > 0 and not self.workers
+        return self.left > 0 and not self.judging
 
     @property
     def time_left(self) -> TimeLeft | None:
-        return time_left(self.left, self.workers)
+        return time_left(self.left, self.judging)
 
     @property
     def time_text(self) -> str:
@@ -85,12 +91,13 @@ class Outlook:
         if not self.left:
             return _("Everything in the queue is judged.")
         values = {"left": f"{self.left:,}"}
-        if not self.workers:
+        judging = self.judging
+        if not judging:
             return self._idle_sentence(values)
-        people = ngettext("%(n)s person is judging", "%(n)s people are judging", len(self.workers)) % {
-            "n": len(self.workers)
+        people = ngettext("%(n)s person is judging", "%(n)s people are judging", len(judging)) % {
+            "n": len(judging)
         }
-        values |= {"people": people, "time": self.time_text, "pace": f"{pace(self.workers):,.0f}"}
+        values |= {"people": people, "time": self.time_text, "pace": f"{pace(judging):,.0f}"}
         if self.time_text:
             text = ngettext(
                 "%(people)s, about %(pace)s an hour together: %(left)s more judgment takes %(time)s, if they go on.",
@@ -106,6 +113,14 @@ class Outlook:
         return text % (values | {"enough": ENOUGH})
 
     def _idle_sentence(self, values: dict[str, str]) -> str:
+        if self.workers:
+            values["n"] = str(len(self.workers))
+            text = ngettext(
+                "%(n)s person chats with the models, and nobody judges what is in the queue: judgments left: %(left)s.",
+                "%(n)s people chat with the models, and nobody judges what is in the queue: judgments left: %(left)s.",
+                len(self.workers),
+            )
+            return text % values
         if self.last is None:
             text = ngettext(
                 "Nobody has judged yet: %(left)s judgment is left.",

@@ -17,15 +17,17 @@ class Worker:
     """Somebody who judges now.
 
     Attributes:
-        judgments: in the last hour.
+        judgments: in the last hour, of what is in the queue.
         minutes: since the beginning of the first of them.
-        recent: judgments in the last 15 minutes.
+        recent: judgments in the last 15 minutes, with those of gold items and live chats.
+        only_chats: they take nothing from the queue.
     """
 
     name: str
     judgments: int
     minutes: float
     recent: int = 0
+    only_chats: bool = False
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,15 @@ class OutlookTests(PalateTestCase):
         assert "1 person is judging, about" in ahead.sentence
         assert "54 more judgments take" in ahead.sentence
 
+    def test_who_only_chats_takes_nothing_from_the_queue(self) -> None:
+        self.judge(6)
+        Slot.objects.filter(state="done").update(chat=True)
+        (bob,) = at_work(self.project)
+        assert (bob.judgments, bob.recent, bob.only_chats) == (0, 6, True)
+        assert outlook(self.project).is_idle
+        leases.claim(project=self.project, annotator=self.bob)
+        assert [worker.only_chats for worker in at_work(self.project)] == [False]
+
     def test_another_project_s_work_does_not_count(self) -> None:
         other = builders.project(self.charlie, "Other")
         self.judge(1)
@@ -71,6 +80,10 @@ class OutlookTests(PalateTestCase):
             (
                 Outlook(9, (Worker("bob", 2, 4),), now),
                 "1 person is judging, and 9 judgments are left. How long they take can be told after 5 judgments.",
+            ),
+            (
+                Outlook(3, (Worker("bob", 0, 4, 2, only_chats=True),), now),
+                "1 person chats with the models, and nobody judges what is in the queue: judgments left: 3.",
             ),
             (
                 Outlook(600, workers, now),
