@@ -211,7 +211,7 @@ class Migration(migrations.Migration):
                 ('judging_keys', models.JSONField(blank=True, default=dict, help_text='Keys that differ from the defaults, by command.')),
                 ('time_zone', models.CharField(blank=True, help_text="IANA name; empty for the site's. Pages show times in it.", max_length=64)),
                 ('language', models.CharField(blank=True, help_text='Empty: as the browser asks.', max_length=10)),
-                ('email_notifications', models.BooleanField(default=True, help_text='Whether replies and batches are reported by e-mail.')),
+                ('email_notifications', models.BooleanField(default=True, help_text='Whether replies, batches and reminders are reported by e-mail.')),
                 ('digest_at', models.DateTimeField(editable=False, help_text='When the last digest was sent.', null=True)),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
@@ -622,7 +622,7 @@ class Migration(migrations.Migration):
             name='Rule',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('measure', models.CharField(choices=[('gold', 'Accuracy on gold items'), ('agreement', 'Agreement with others'), ('seconds', 'Median seconds a judgment'), ('checks', 'Checks of the Quality page')], max_length=9)),
+                ('measure', models.CharField(choices=[('gold', 'Gold accuracy'), ('agreement', 'Agreement with others'), ('seconds', 'Median time per item, in seconds'), ('checks', 'Checks of the Quality page')], max_length=9)),
                 ('below', models.FloatField(help_text='A share from 0 to 1; or seconds; 0 for the checks.', validators=[django.core.validators.MinValueValidator(0.0)])),
                 ('after', models.PositiveSmallIntegerField(default=10, help_text='Not before so many measured judgments.', validators=[django.core.validators.MinValueValidator(1)])),
                 ('action', models.CharField(choices=[('warn', 'Warn them'), ('pause', 'Pause their work')], max_length=5)),

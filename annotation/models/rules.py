@@ -15,9 +15,9 @@ class Rule(models.Model):
     (`annotation.logic.outliers`)."""
 
     class Measure(models.TextChoices):
-        GOLD = "gold", _("Accuracy on gold items")
+        GOLD = "gold", _("Gold accuracy")
         AGREEMENT = "agreement", _("Agreement with others")
-        SECONDS = "seconds", _("Median seconds a judgment")
+        SECONDS = "seconds", _("Median time per item, in seconds")
         CHECKS = "checks", _("Checks of the Quality page")
 
     class Action(models.TextChoices):

@@ -139,7 +139,7 @@ class RulesPageTests(AnalyticsTestCase):
         subjects = (
             AuditEntry.objects.filter(verb="rule.changed").order_by("id").values_list("subject", flat=True)
         )
-        text = "Warn them: Accuracy on gold items below 0.7"
+        text = "Warn them: Gold accuracy below 0.7"
         assert list(subjects) == [text, f"removed: {text}"]
         assert {each.subject for each in Notification.objects.all()} == {"Version 2"}
 
