@@ -219,6 +219,7 @@ class Assignment:
         total, done: the project's judgments.
         started: they hold a lease on an item.
         chats: the project asks for chats.
+        last: when anybody judged in the project last.
         batches: those that were assigned to them, the one that is due first before the others.
     """
 
@@ -230,6 +231,7 @@ class Assignment:
     done: int
     started: bool
     chats: bool
+    last: datetime | None
     batches: list[OpenBatch]
 
     @property
@@ -256,6 +258,7 @@ SELECT member.project_id, remaining.items, progress.total, progress.done,
             WHERE slot.project_id = member.project_id AND slot.annotator_id = member.user_id AND slot.state = 'leased'
               AND NOT slot.chat),
     EXISTS (SELECT FROM annotation_chatsettings WHERE project_id = member.project_id AND enabled),
+    (SELECT created_at FROM annotation_judgment WHERE project_id = member.project_id ORDER BY id DESC LIMIT 1),
     (SELECT json_agg(json_build_array(batch.id, batch.name, extract(epoch FROM batch.due_at), slots.total, slots.done)
                      ORDER BY batch.due_at)
      FROM annotation_batchmember AS person

@@ -89,6 +89,12 @@ class PagesTests(RoundPagesTestCase):
         Round.objects.filter(pk=round.pk).update(state=Round.State.HELD)
         self.assertContains(self.client.get(self.url("round", round.pk)), "It is a lead’s turn: alice.")
 
+    def test_a_loop_says_how_many_judgments_its_next_round_still_needs(self) -> None:
+        make_loop(self.project, self.alice, after_judgments=50)
+        self.assertContains(
+            self.client.get(self.url("rounds")), "The next one starts after 50 new judgments; there are 30."
+        )
+
     def test_a_run_that_no_worker_has_taken_is_named(self) -> None:
         round = self.start_round(judgments=40)  # more than there are items: it generates answers first
         page = self.client.get(self.url("round", round.pk))

@@ -23,6 +23,7 @@ from training.rounds.gates import describe_gates
 from training.rounds.plan import describe_learning_rates, draft_round
 from training.rounds.queries import rounds_of
 from training.rounds.recipes import RECIPES, asks_judge
+from training.rounds.schedule import new_judgments
 from training.rounds.settings import RoundSettings, settings_of
 from training.rounds.timeline import awaited_by, build_timeline, status_sentence
 
@@ -63,6 +64,7 @@ def _overview(me: Member) -> dict[str, Any]:
             "open": next(
                 (_details(item) for item in rounds if item.loop_id == loop.pk and item.is_open), None
             ),
+            "new": new_judgments(loop),
             "closed": [_summary(item) for item in rounds if item.loop_id == loop.pk and not item.is_open],
         }
         for loop in me.project.loops.select_related("safety_project")
