@@ -80,7 +80,7 @@ class HomeTests(PalateTestCase):
         self.assertContains(response, "Nobody has judged yet.")
         builders.judgment(self.project, self.bob)
         builders.age_judgments(self.project, hours=3)
-        self.assertContains(self.get(), "Last judgment 3 hours ago.")
+        self.assertContains(self.get(), "Last judgment 3\u00a0hours ago.")
         builders.judgment(self.project, self.bob)
         self.assertContains(self.get(), "Everything in the queue is judged.")
 
