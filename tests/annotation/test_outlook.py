@@ -60,6 +60,8 @@ class OutlookTests(PalateTestCase):
         assert outlook(self.project).is_idle
         leases.claim(project=self.project, annotator=self.bob)
         assert [worker.only_chats for worker in at_work(self.project)] == [False]
+        Slot.objects.filter(state="leased").update(chat=True)
+        assert [worker.only_chats for worker in at_work(self.project)] == [True], "it is an answer of a chat"
 
     def test_another_project_s_work_does_not_count(self) -> None:
         other = builders.project(self.charlie, "Other")
