@@ -26,6 +26,7 @@ VERBS = {
     "member.paused": gettext_noop("paused a member"),
     "member.resumed": gettext_noop("lifted a pause"),
     "member.warned": gettext_noop("warned a member"),
+    "member.reminded": gettext_noop("reminded a member"),
     "member.password": gettext_noop("made a link for a new password"),
     "member.qualified": gettext_noop("passed the qualification"),
     "invitation.made": gettext_noop("made an invitation"),

@@ -20,6 +20,8 @@ NOT_ALLOWED = 4403
 """The close code of a socket whose user may not read the project; the page does not reconnect."""
 
 MIN_INTERVAL_S = 1.0
+QUIET_INTERVAL_S = 60.0
+"""After so long without an event the progress is sent again: who judged a while ago no longer does, and no event says so."""
 
 
 @database_sync_to_async
@@ -48,11 +50,12 @@ class UnknownPath(AsyncWebsocketConsumer):
 
 
 class ProjectConsumer(LiveConsumer):
-    """Sends `{"kind": "queue", "queue": {…}}` (`analytics.queue_status`) on connecting and after judgments, at most once a
-    second, and forwards every other event of the project."""
+    """Sends `{"kind": "queue", "queue": {…}}` (`analytics.queue_status`) on connecting, after judgments, at most once a
+    second, and every minute, and forwards every other event of the project."""
 
     async def connect(self) -> None:
         self.waiting: asyncio.Task[None] | None = None
+        self.clock: asyncio.Task[None] | None = None
         self.slug: str = self.scope["url_route"]["kwargs"]["slug"]
         self.user = cast("User | AnonymousUser", self.scope["user"])
         project = await readable_project(self.user, self.slug)
@@ -64,10 +67,12 @@ class ProjectConsumer(LiveConsumer):
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.accept()
         await self.send_queue()
+        self.clock = asyncio.create_task(self.send_queue_regularly())
 
     async def disconnect(self, code: int) -> None:
-        if self.waiting:
-            self.waiting.cancel()
+        for task in (self.waiting, self.clock):
+            if task:
+                task.cancel()
         if hasattr(self, "group"):
             await self.channel_layer.group_discard(self.group, self.channel_name)
 
@@ -82,6 +87,11 @@ class ProjectConsumer(LiveConsumer):
         await asyncio.sleep(MIN_INTERVAL_S)
         self.waiting = None  # later events are not in the state that is read now
         await self.send_queue()
+
+    async def send_queue_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(QUIET_INTERVAL_S)
+            await self.send_queue()
 
     async def send_queue(self) -> None:
         """Send the current progress; close the socket if the user has left the project."""

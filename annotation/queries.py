@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -21,7 +21,6 @@ from annotation.models import (
     Batch,
     Delivery,
     Item,
-    Judgment,
     Member,
     Project,
     Prompt,
@@ -84,10 +83,11 @@ def count_rows(project: Project) -> RowCounts:
 @dataclass(frozen=True)
 class Progress:
     """How many of a project's judgments are done. `total` is the number of its slots; those of live chats are among them once
-    they are done."""
+    they are done. `last` is the time of the last judgment."""
 
     leased: int
     last_hour: int
+    last: datetime | None
     counts: RowCounts
 
     @property
@@ -106,11 +106,6 @@ class Progress:
     def percent(self) -> int:
         return 100 * self.done // self.total if self.total else 0
 
-    @property
-    def eta(self) -> timedelta | None:
-        """Time left at the pace of the last hour."""
-        return timedelta(hours=self.left / self.last_hour) if self.left and self.last_hour else None
-
 
 PROGRESS = f"""
 SELECT
@@ -119,6 +114,7 @@ SELECT
     (SELECT count(*) FROM annotation_judgment AS judgment JOIN annotation_slot AS slot ON slot.id = judgment.slot_id
      WHERE judgment.project_id = %(project)s AND judgment.supersedes_id IS NULL AND NOT slot.gold
        AND judgment.created_at >= statement_timestamp() - interval '1 hour'),
+    (SELECT created_at FROM annotation_judgment WHERE project_id = %(project)s ORDER BY id DESC LIMIT 1),
     {SUMS}
 FROM annotation_projectcount WHERE project_id = %(project)s
 """
@@ -127,29 +123,13 @@ FROM annotation_projectcount WHERE project_id = %(project)s
 def progress(project: Project) -> Progress:
     with connection.cursor() as cursor:
         cursor.execute(PROGRESS, {"project": project.pk})
-        leased, last_hour, *counts = cursor.fetchone()
-    return Progress(leased, last_hour, RowCounts(*counts))
+        leased, last_hour, last, *counts = cursor.fetchone()
+    return Progress(leased, last_hour, last, RowCounts(*counts))
 
 
 def midnight() -> datetime:
     """The start of today in the current zone."""
     return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def working_now(project: Project) -> QuerySet[Member]:
-    """Members who submitted in the last 15 minutes, with the time of their last judgment and how many there were."""
-    since = timezone.now() - timedelta(minutes=15)
-    recent = (
-        Judgment.objects.filter(project=project, created_at__gte=since, annotator=OuterRef("user"))
-        .values("annotator")
-        .annotate(last=Max("created_at"), n=Count("id"))
-    )
-    return (
-        project.members.select_related("user")
-        .annotate(last=Subquery(recent.values("last")), recent=Subquery(recent.values("n")))
-        .filter(last__isnull=False)
-        .order_by("-last")
-    )
 
 
 MANY_LEFT = 100
@@ -239,6 +219,7 @@ class Assignment:
         total, done: the project's judgments.
         started: they hold a lease on an item.
         chats: the project asks for chats.
+        last: when anybody judged in the project last.
         batches: those that were assigned to them, the one that is due first before the others.
     """
 
@@ -250,6 +231,7 @@ class Assignment:
     done: int
     started: bool
     chats: bool
+    last: datetime | None
     batches: list[OpenBatch]
 
     @property
@@ -276,6 +258,7 @@ SELECT member.project_id, remaining.items, progress.total, progress.done,
             WHERE slot.project_id = member.project_id AND slot.annotator_id = member.user_id AND slot.state = 'leased'
               AND NOT slot.chat),
     EXISTS (SELECT FROM annotation_chatsettings WHERE project_id = member.project_id AND enabled),
+    (SELECT created_at FROM annotation_judgment WHERE project_id = member.project_id ORDER BY id DESC LIMIT 1),
     (SELECT json_agg(json_build_array(batch.id, batch.name, extract(epoch FROM batch.due_at), slots.total, slots.done)
                      ORDER BY batch.due_at)
      FROM annotation_batchmember AS person
@@ -310,6 +293,22 @@ def assignments_of(user: User) -> list[Assignment]:
         for member in Member.objects.filter(user=user).select_related("project").order_by("project__name")
         if member.project_id in counts
     ]
+
+
+HAS_ITEMS = f"""
+SELECT member.user_id
+FROM ({MEMBER} WHERE project_id = %(project)s AND user_id = ANY(%(users)s)) AS member
+{ITEMS_LEFT}
+WHERE remaining.items > 0
+"""
+
+
+def with_items_left(project: Project, users: Iterable[int]) -> set[int]:
+    """Those of the members, by user id, for whom there is something left to judge. One query."""
+    values: dict[str, Any] = {"project": project.pk, "users": list(users), "many": 1, "shown": []}
+    with connection.cursor() as cursor:
+        cursor.execute(HAS_ITEMS, values)
+        return {user for (user,) in cursor.fetchall()}
 
 
 @dataclass(frozen=True)

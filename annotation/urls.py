@@ -30,6 +30,7 @@ from annotation.views import (
     projects,
     quality,
     questions,
+    reminders,
     review,
     rules,
     sign_in,
@@ -152,6 +153,7 @@ urlpatterns = [
     path("p/<slug:slug>/import/<int:pk>/map/", imports.import_map, name="import-map"),
     path("p/<slug:slug>/import/<int:pk>/cancel/", imports.import_cancel, name="import-cancel"),
     path("p/<slug:slug>/progress/", progress.progress, name="progress"),
+    path("p/<slug:slug>/progress/remind/", reminders.remind_page, name="remind"),
     # --- analytics and review ---------------------------------------------------------------------------------
     path("p/<slug:slug>/quality/", quality.quality, name="quality"),
     path("p/<slug:slug>/ai-feedback/", ai_feedback.ai_feedback, name="ai-feedback"),

@@ -100,6 +100,7 @@ LEAD: dict[str, Args] = {
     "import": _project,
     "import-preview": _of("upload"),
     "progress": _project,
+    "remind": _project,
     "quality": _project,
     "annotator": _of("annotator"),
     "review": _project,

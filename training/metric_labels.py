@@ -76,7 +76,7 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         ),
         MetricLabel(
             "accuracy",
-            _("Accuracy"),
+            _("Training accuracy"),
             _("How often it agrees with people on the rows of the step, before the update."),
             True,
         ),

@@ -20,7 +20,7 @@ from annotation.models import Member, Notification, Project, User
 
 Kind = Notification.Kind
 
-EMAILED = (Kind.REPLY, Kind.BATCH, Kind.BATCH_DUE, Kind.BATCH_OVERDUE)
+EMAILED = (Kind.REPLY, Kind.BATCH, Kind.BATCH_DUE, Kind.BATCH_OVERDUE, Kind.REMINDER)
 """What is reported by e-mail, where a user has not turned that off."""
 DIGEST_INTERVAL = timedelta(hours=1)
 RETENTION = timedelta(days=90)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override
 
 from annotation import audit
-from annotation.actions import notifications
+from annotation.actions import notifications, rules
 from annotation.logic.markdown import render
 from annotation.logic.questions import Question
 from annotation.models import Guideline, Member, Notification, Project, QuestionSet, User
@@ -35,12 +35,13 @@ SETTINGS = (
 
 @transaction.atomic
 def create_project(*, project: Project, guideline: str, creator: User) -> Project:
-    """Save a new project with version 1 of its guidelines and its creator as lead."""
+    """Save a new project with version 1 of its guidelines, its creator as lead, and a rule that warns."""
     project.slug = project.slug or free_slug(project.name)
     project.save()
     Member.objects.create(project=project, user=creator, role=Member.Role.LEAD)
     audit.record("project.created", project=project, actor=creator, subject=project.name)
     write_guideline(project=project, text=guideline, author=creator)
+    rules.add_default_rule(project)
     return project
 
 

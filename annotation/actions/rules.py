@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import override
+from django.utils.translation import gettext_noop, override
 
 from annotation import audit
 from annotation.actions import notifications, qualification
 from annotation.analytics.annotators import AnnotatorStats, annotator_stats
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.logic.limits import MAX_REASON_CHARS
+from annotation.logic.outliers import Outlier, Reason, words_per_minute
 from annotation.logic.storable_text import storage_problem
 from annotation.models import AuditEntry, Judgment, Member, Notification, Project, Rule, User
 
@@ -101,15 +102,24 @@ def _record(verb: str, member: Member, actor: User | None, reason: str, **data: 
     )
 
 
+def add_default_rule(project: Project) -> None:
+    """A new project's rule, which a lead may remove: whoever the checks of the Quality page mark is warned."""
+    Rule.objects.create(project=project, measure=Rule.Measure.CHECKS, action=Rule.Action.WARN, below=0.0)
+
+
 # --- the rules themselves -------------------------------------------------------------------------------------
 
 
 @transaction.atomic
-def save_rule(*, project: Project, actor: User, measure: str, action: str, below: float, after: int) -> Rule:
+def save_rule(
+    *, project: Project, actor: User, measure: str, action: str, after: int, below: float | None = None
+) -> Rule:
     """Create or replace the rule for a measure and an action.
 
+    below: the threshold; None for the checks, which have limits of their own.
+
     Raises:
-        RuleError: the measure or the action is unknown, or a number is out of range.
+        RuleError: the measure or the action is unknown, or a number is missing or out of range.
     """
     if measure not in Rule.Measure.values:
         raise RuleError(
@@ -123,14 +133,7 @@ def save_rule(*, project: Project, actor: User, measure: str, action: str, below
             _("%(action)s is not an action: %(actions)s.")
             % {"action": repr(action), "actions": ", ".join(Rule.Action.values)},
         )
-    if measure == Rule.Measure.SECONDS and not 0 < below <= 3600:
-        raise RuleError("below", _("The threshold is a number of seconds, from 1 to 3,600."))
-    if measure != Rule.Measure.SECONDS and not 0 < below <= 1:
-        raise RuleError(
-            "below",
-            _("The threshold is a percentage, from 1 to 100, not %(entered)s.")
-            % {"entered": f"{100 * below:,.4g}"},
-        )
+    below = _checked_threshold(measure, below)
     if not 1 <= after <= 10_000:
         raise RuleError("after", _("The number of judgments is from 1 to 10,000."))
     rule, _created = Rule.objects.update_or_create(
@@ -140,6 +143,24 @@ def save_rule(*, project: Project, actor: User, measure: str, action: str, below
         "rule.changed", project=project, actor=actor, subject=_in_english(rule), below=below, after=after
     )
     return rule
+
+
+def _checked_threshold(measure: str, below: float | None) -> float:
+    if measure == Rule.Measure.CHECKS:
+        if below is not None:
+            raise RuleError("below", _("The checks have limits of their own: leave the threshold out."))
+        return 0.0
+    if measure == Rule.Measure.SECONDS and (below is None or not 0 < below <= 3600):
+        raise RuleError("below", _("The threshold is a number of seconds, from 1 to 3,600."))
+    if below is None:
+        raise RuleError("below", _("The threshold is a percentage, from 1 to 100."))
+    if measure != Rule.Measure.SECONDS and not 0 < below <= 1:
+        raise RuleError(
+            "below",
+            _("The threshold is a percentage, from 1 to 100, not %(entered)s.")
+            % {"entered": f"{100 * below:,.4g}"},
+        )
+    return below
 
 
 @transaction.atomic
@@ -162,6 +183,10 @@ def _in_english(rule: Rule) -> str:
 
 # --- applying them --------------------------------------------------------------------------------------------
 
+# without figures, which would tell how many such items there were
+BELOW_ON_GOLD = gettext_noop(
+    "Your accuracy on items with a known answer is below what is expected. Please read the guidelines once more."
+)
 LOOK_BACK = timedelta(minutes=10)
 """Projects are checked while somebody works in them. The sweep runs far more often, so a missed run costs nothing."""
 
@@ -217,10 +242,9 @@ def _stats_since(project: Project, stats: AnnotatorStats, since: datetime) -> An
 
 
 def _apply(rule: Rule, stats: AnnotatorStats) -> bool:
-    measured, member = measurement(stats, rule.measure), stats.member
-    if member is None or measured is None or measured.judgments < rule.after or measured.value >= rule.below:
+    member, sentence = stats.member, _reason(rule, stats)
+    if member is None or sentence is None:
         return False
-    sentence = _sentence(rule, measured)
     if rule.action == Rule.Action.PAUSE:
         return pause(member=member, reason=sentence, actor=None)
     if member.warned_at:
@@ -229,8 +253,50 @@ def _apply(rule: Rule, stats: AnnotatorStats) -> bool:
     return True
 
 
+def _reason(rule: Rule, stats: AnnotatorStats) -> str | None:
+    """Why the rule applies, as the annotator reads it, in the language of the site; None if it does not."""
+    if rule.measure == Rule.Measure.CHECKS:
+        return next((_outlier_sentence(each) for each in stats.outliers if each.n >= rule.after), None)
+    measured = measurement(stats, rule.measure)
+    if measured is None or measured.judgments < rule.after or measured.value >= rule.below:
+        return None
+    return _sentence(rule, measured)
+
+
+def _outlier_sentence(outlier: Outlier) -> str:
+    values = {
+        "share": f"{100 * outlier.value:.0f}",
+        "compared": f"{100 * outlier.compared:.0f}",
+        "n": f"{outlier.n:,}",
+        "words": words_per_minute(outlier.value),
+    }
+    match outlier.reason:
+        case Reason.GOLD:
+            text = _(BELOW_ON_GOLD)
+        case Reason.AGREEMENT:
+            text = _(
+                "You agree with others on %(share)s%% of pairs, over %(n)s items; the others agree on %(compared)s%%. Please read"
+                " the guidelines once more."
+            )
+        case Reason.SPEED:
+            text = _(
+                "You work through %(words)s words of answers a minute, which is faster than they can be read with care. Please"
+                " take your time."
+            )
+        case Reason.SAME:
+            text = _(
+                "You give the same judgment in %(share)s%% of %(n)s items; others differentiate more. Please read the guidelines"
+                " once more."
+            )
+        case Reason.POSITION:
+            text = _(
+                "You prefer the answer shown first in %(share)s%% of %(n)s items; the order is random, so %(compared)s%% would"
+                " be usual. Please compare the answers themselves."
+            )
+    return text % values
+
+
 def _sentence(rule: Rule, measured: Measurement) -> str:
-    """The reason that the annotator reads, in the language of the site."""
     if rule.measure == Rule.Measure.SECONDS:
         return _(
             "Your median time is %(seconds)s seconds a judgment, over %(judgments)s; at least %(below)s are expected. Please"
@@ -241,10 +307,7 @@ def _sentence(rule: Rule, measured: Measurement) -> str:
             "below": f"{rule.below:.0f}",
         }
     if rule.measure == Rule.Measure.GOLD:
-        # without figures, which would tell how many such items there were
-        return _(
-            "Your accuracy on items with a known answer is below what is expected. Please read the guidelines once more."
-        )
+        return _(BELOW_ON_GOLD)
     return _(
         "Your agreement with others is %(percent)s%%, over %(judgments)s items; at least %(below)s%% is expected. Please read"
         " the guidelines once more."

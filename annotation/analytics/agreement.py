@@ -78,6 +78,11 @@ judgment_pairs AS MATERIALIZED (
     {{of_annotator}}
 )"""
 
+PAIRS_AROUND = (
+    "(SELECT judge.annotator_id AS person, judgment_pairs.* FROM judgment_pairs"
+    " JOIN judgments AS judge ON judge.item_id = judgment_pairs.item_id{others}) AS each"
+)
+
 # GROUP BY expression and source rows for each grouping that `tallies` takes
 GROUPINGS = {
     "all": ("''", "judgment_pairs"),
@@ -88,6 +93,14 @@ GROUPINGS = {
         (
             "(SELECT annotator_a AS person, * FROM judgment_pairs"
             " UNION ALL SELECT annotator_b AS person, * FROM judgment_pairs) AS each"
+        ),
+    ),
+    # all pairs of judgments of the items that somebody judged, and those of them that are not theirs
+    "around": ("person::text", PAIRS_AROUND.format(others="")),
+    "rest": (
+        "person::text",
+        PAIRS_AROUND.format(
+            others=" WHERE judge.annotator_id NOT IN (judgment_pairs.annotator_a, judgment_pairs.annotator_b)"
         ),
     ),
     "half": (

@@ -16,47 +16,63 @@ from annotation.analytics.agreement import tallies
 from annotation.analytics.figures import figure
 from annotation.analytics.filters import Filters
 from annotation.analytics.time_steps import WEEK, wall_clock
-from annotation.logic import bias
+from annotation.logic import bias, outliers
 from annotation.logic.agreement import GOLD_MISS, Interval, Tally, wilson
 from annotation.logic.bias import Test
+from annotation.logic.degrees import LABELS
+from annotation.logic.outliers import CHARACTERS_PER_WORD, SLOW_END_Z, Outlier, Speed, Work
 from annotation.models import Judgment, Member, Project, User
 from annotation.models.judgments import is_current
 
-# One row per annotator: counts, median time, and how often they chose the first answer or the longest over the shortest.
-# Answer lengths are computed once per item.
+# One row per annotator: counts, median time, how often they chose the first answer or the longest over the shortest, how often
+# they gave each degree or only ties, and the seconds that they took for a character of the answers: the median and the upper
+# bound of its interval (by order statistics). Answer lengths are computed once per item.
 STATS = f"""
 WITH measured AS MATERIALIZED (
-    SELECT candidate.item_id, length(response.text)::bigint << 40 | response.id AS size
+    SELECT candidate.item_id, length(response.text)::bigint AS chars,
+           length(response.text)::bigint << 40 | response.id AS size
     FROM annotation_candidate AS candidate
     JOIN annotation_item AS item ON item.id = candidate.item_id
     JOIN annotation_response AS response ON response.id = candidate.response_id
     WHERE item.project_id = %(project)s
 ),
 lengths AS (
-    SELECT item_id, max(size) & (1::bigint << 40) - 1 AS longest, min(size) & (1::bigint << 40) - 1 AS shortest
-    FROM measured GROUP BY item_id HAVING max(size) >> 40 > min(size) >> 40
+    SELECT item_id, sum(chars) AS chars,
+           CASE WHEN max(chars) > min(chars) THEN max(size) & (1::bigint << 40) - 1 END AS longest,
+           CASE WHEN max(chars) > min(chars) THEN min(size) & (1::bigint << 40) - 1 END AS shortest
+    FROM measured GROUP BY item_id
+),
+work AS (
+    SELECT judgment.annotator_id, judgment.seconds, judgment.created_at, judgment.degree, placed.*,
+           judgment.seconds / nullif(lengths.chars, 0) AS pace,
+           count(*) OVER (PARTITION BY judgment.annotator_id) AS done
+    FROM annotation_judgment AS judgment
+    JOIN annotation_item AS item ON item.id = judgment.item_id
+    LEFT JOIN lengths ON lengths.item_id = item.id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS k, count(*) FILTER (WHERE rank = 1) AS best,
+               min(rank) FILTER (WHERE response_id = judgment.shown_order[1]) AS first,
+               min(rank) FILTER (WHERE response_id = lengths.longest) AS longest,
+               min(rank) FILTER (WHERE response_id = lengths.shortest) AS shortest
+        FROM annotation_placement AS placement WHERE placement.judgment_id = judgment.id) AS placed
+    WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
+      AND {is_current()}
+      {{where}}
 )
-SELECT judgment.annotator_id, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY judgment.seconds),
-       max(judgment.created_at),
-       count(*) FILTER (WHERE placed.best = 1),
-       count(*) FILTER (WHERE placed.best = 1 AND placed.first = 1),
-       coalesce(avg(1.0 / placed.k) FILTER (WHERE placed.best = 1), 0)::float,
-       count(*) FILTER (WHERE placed.longest <> placed.shortest),
-       count(*) FILTER (WHERE placed.longest < placed.shortest)
-FROM annotation_judgment AS judgment
-JOIN annotation_item AS item ON item.id = judgment.item_id
-LEFT JOIN lengths ON lengths.item_id = item.id
-CROSS JOIN LATERAL (
-    SELECT count(*) AS k, count(*) FILTER (WHERE rank = 1) AS best,
-           min(rank) FILTER (WHERE response_id = judgment.shown_order[1]) AS first,
-           min(rank) FILTER (WHERE response_id = lengths.longest) AS longest,
-           min(rank) FILTER (WHERE response_id = lengths.shortest) AS shortest
-    FROM annotation_placement AS placement WHERE placement.judgment_id = judgment.id) AS placed
-WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
-  AND {is_current()}
-  {{where}}
-GROUP BY judgment.annotator_id
+SELECT annotator_id, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds), max(created_at),
+       count(*) FILTER (WHERE best = 1),
+       count(*) FILTER (WHERE best = 1 AND first = 1),
+       coalesce(avg(1.0 / k) FILTER (WHERE best = 1), 0)::float,
+       count(*) FILTER (WHERE longest <> shortest),
+       count(*) FILTER (WHERE longest < shortest),
+       count(pace), percentile_cont(0.5) WITHIN GROUP (ORDER BY pace),
+       percentile_cont(least(1, 0.5 + {SLOW_END_Z} / 2 / sqrt(done))) WITHIN GROUP (ORDER BY pace),
+       count(*) FILTER (WHERE k > 1), count(*) FILTER (WHERE k > 1 AND best = k AND degree IS NULL),
+       {", ".join(f"count(*) FILTER (WHERE degree = '{value}')" for value in LABELS)}
+FROM work GROUP BY annotator_id, done
 """
+TIED = "tied"
+"""The value of a judgment that ties all answers, beside the degrees."""
 
 # One row per judgment of a gold item: how many of its pairs are right
 GOLD = f"""
@@ -99,7 +115,7 @@ NO_TALLY, NO_GOLD = Tally(), GoldScore()
 @dataclass(frozen=True)
 class AnnotatorStats:
     """One annotator's statistics in a project. A bias test is None where there is no data for it; `flags` names the tests that
-    are significant."""
+    are significant. `others` is the others' agreement among themselves; `outliers` has the reasons why they stand out."""
 
     user: User
     member: Member | None = None
@@ -107,11 +123,16 @@ class AnnotatorStats:
     median_seconds: float | None = None
     last: datetime | None = None
     tally: Tally = NO_TALLY
+    others: Tally = NO_TALLY
     gold: GoldScore = NO_GOLD
+    speed: Speed | None = None
+    values: dict[str, int] | None = None
+    valued: int = 0
     left: Test | None = None
     length: Test | None = None
     drift: Test | None = None
     flags: frozenset[str] = frozenset()
+    outliers: tuple[Outlier, ...] = ()
 
     @property
     def agreement(self) -> Interval | None:
@@ -144,35 +165,73 @@ def total_gold_score(scores: Iterable[GoldScore]) -> GoldScore:
 
 
 def annotator_stats(project: Project, filters: Filters) -> list[AnnotatorStats]:
-    """Statistics of everybody who judged in the project, most judgments first. Five queries."""
-    stats = _measure(project, filters)
+    """Statistics of everybody who judged in the project, most judgments first; with an annotator in the filters, of them alone,
+    compared with everybody. Five queries."""
+    stats = _measure(project, replace(filters, annotator=None), project.qualification_accuracy)
+    if filters.annotator:
+        stats = [row for row in stats if row.user.pk == filters.annotator.pk]
     users = User.objects.in_bulk([row.user.pk for row in stats])
     members = {m.user_id: m for m in Member.objects.filter(project=project)}
     stats = [replace(row, user=users[row.user.pk], member=members.get(row.user.pk)) for row in stats]
     return sorted(stats, key=lambda row: (-row.judgments, row.user.username))
 
 
-@figure
-def _measure(project: Project, filters: Filters) -> list[AnnotatorStats]:
-    """Without their members; of the users only the ids."""
-    by, golds = tallies(project, filters, "person", "half"), gold_scores(project, filters)
-    rows = _stats_rows(project, filters)
-    longer = {person: (counts[7], counts[6]) for person, counts in rows.items()}
-    stats = [
-        AnnotatorStats(
-            user=User(pk=person),
-            judgments=n,
-            median_seconds=seconds,
-            last=last,
-            tally=by["person"].get(str(person), NO_TALLY),
-            gold=golds.get(person, NO_GOLD),
-            left=bias.binomial_test(chose_first, chose, expected),
-            length=_length_test(person, longer),
-            drift=_drift_test(by["half"], person),
+def works_of(stats: Iterable[AnnotatorStats]) -> dict[str, Work]:
+    """What the checks for outliers need, by the annotator's id."""
+    return {
+        str(row.user.pk): Work(
+            speed=row.speed,
+            agreement=row.tally,
+            others=row.others,
+            first=row.left,
+            gold=(row.gold.judgments, row.gold.share.value) if row.gold.share else (0, 0.0),
+            values=row.values,
+            valued=row.valued,
         )
-        for person, (n, seconds, last, chose, chose_first, expected, *_) in rows.items()
-    ]
-    return _with_flags(stats)
+        for row in stats
+    }
+
+
+@figure
+def _measure(project: Project, filters: Filters, gold_threshold: float) -> list[AnnotatorStats]:
+    """Without their members; of the users only the ids."""
+    by = tallies(project, filters, "all", "person", "around", "rest", "half")
+    golds, rows = gold_scores(project, filters), _stats_rows(project, filters)
+    everything = by["all"].get("", NO_TALLY)
+    longer = {person: (counts[7], counts[6]) for person, counts in rows.items()}
+    stats = []
+    for person, (n, seconds, last, chose, chose_first, expected, _long, _longer, *more) in rows.items():
+        timed, pace, slow_pace, valued, tied, *degrees = more
+        own, rest = (by[name].get(str(person), NO_TALLY) for name in ("person", "rest"))
+        elsewhere = everything - by["around"].get(str(person), NO_TALLY)
+        stats.append(
+            AnnotatorStats(
+                user=User(pk=person),
+                judgments=n,
+                median_seconds=seconds,
+                last=last,
+                tally=own,
+                others=outliers.reference(rest, elsewhere + rest),
+                gold=golds.get(person, NO_GOLD),
+                speed=Speed(_words_per_minute(pace), _words_per_minute(slow_pace), timed) if timed else None,
+                values=dict(zip((TIED, *LABELS), (tied, *degrees), strict=True)),
+                valued=valued,
+                left=bias.binomial_test(chose_first, chose, expected),
+                length=_length_test(person, longer),
+                drift=_drift_test(by["half"], person),
+            )
+        )
+    return _with_outliers(_with_flags(stats), gold_threshold)
+
+
+def _words_per_minute(seconds_per_character: float) -> float:
+    """At most a million, for times of nothing at all."""
+    return 60 / max(CHARACTERS_PER_WORD * seconds_per_character, 6e-5)
+
+
+def _with_outliers(stats: list[AnnotatorStats], gold_threshold: float) -> list[AnnotatorStats]:
+    found = outliers.find_outliers(works_of(stats), gold_threshold=gold_threshold)
+    return [replace(row, outliers=tuple(found.get(str(row.user.pk), ()))) for row in stats]
 
 
 def _stats_rows(project: Project, filters: Filters) -> dict[int, list[Any]]:

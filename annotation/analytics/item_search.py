@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Length
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotation.analytics.time_steps import DAY
-from annotation.models import Item, Judgment, Project, Skip, Slot, Verdict
+from annotation.models import Item, Judgment, Placement, Project, Skip, Slot, Verdict
 
 LEAST_AGREED = "agreement"
 """Sort key: lowest agreement first."""
@@ -28,10 +28,20 @@ STATES = {
 }
 
 
+FASTEST = "fastest"
+"""Sort key: the annotator's quickest judgments first."""
+CHOICES = {
+    "first": gettext_lazy("The answer shown first"),
+    "longest": gettext_lazy("The longest answer"),
+    "tied": gettext_lazy("All answers tied"),
+}
+"""What somebody ranked first, by which their items are found."""
+
+
 @dataclass(frozen=True)
 class Search:
     """A search for items by state, tag, text and an entry of the prompt's metadata (`name=value`), or by their judgments:
-    annotator, degree, guideline version, and time from `since` up to but not including `until`."""
+    annotator, degree, what they chose, guideline version, and time from `since` up to but not including `until`."""
 
     state: str = ""
     tag: str = ""
@@ -39,6 +49,7 @@ class Search:
     metadata: str = ""
     annotator: str = ""
     degree: str = ""
+    chose: str = ""
     reason: str = ""
     version: int | None = None
     since: datetime | None = None
@@ -60,11 +71,14 @@ class Search:
             metadata=text("metadata") if "=" in text("metadata") else "",
             annotator=text("annotator"),
             degree=text("degree"),
+            chose=text("chose") if text("chose") in CHOICES else "",
             reason=text("reason"),
             version=int(version) if version.isdecimal() and len(version) < 8 else None,
             since=_parse_time(text("from")),
             until=_parse_time(text("to"), ends=True),
-            sort=LEAST_AGREED if text("sort") == LEAST_AGREED else "",
+            sort=text("sort")
+            if text("sort") == LEAST_AGREED or (text("sort") == FASTEST and text("annotator"))
+            else "",
         )
 
     @property
@@ -97,6 +111,8 @@ class Search:
             condition &= Q(annotator__username=self.annotator)
         if self.degree:
             condition &= Q(degree=self.degree)
+        if self.chose:
+            condition &= _chose(self.chose)
         if self.version is not None:
             condition &= Q(guideline__number=self.version)
         if self.since:
@@ -104,6 +120,20 @@ class Search:
         if self.until:
             condition &= Q(created_at__lt=self.until)
         return condition or None
+
+
+def _chose(what: str) -> Q:
+    """Condition on a judgment: what it ranks first, alone."""
+    placements = Placement.objects.filter(judgment=OuterRef("pk"))
+    best = placements.filter(rank=1)
+    if what == "tied":
+        return Q(Exists(best), ~Exists(placements.filter(rank__gt=1)))
+    if what == "first":
+        first = best.filter(response=OuterRef("shown_order__0"))
+        return Q(Exists(first), ~Exists(best.exclude(response=OuterRef("shown_order__0"))))
+    measured = Placement.objects.annotate(length=Length("response__text"))
+    longer = measured.filter(judgment=OuterRef("judgment"), length__gt=OuterRef("length"))
+    return Q(Exists(measured.filter(~Exists(longer), judgment=OuterRef("pk"), rank=1)))
 
 
 def _parse_time(text: str, *, ends: bool = False) -> datetime | None:
@@ -120,8 +150,8 @@ def _parse_time(text: str, *, ends: bool = False) -> datetime | None:
 
 
 def search_items(project: Project, search: Search) -> QuerySet[Item]:
-    """The items found, newest first or lowest agreement first, annotated with `judgment_count`, `is_decided` and
-    `is_waiting` (whether it has a slot that is not done)."""
+    """The items found, newest first or as they are sorted, annotated with `judgment_count`, `is_decided` and
+    `is_waiting` (whether it has a slot that is not done); sorted by the fastest judgment, also with its `seconds`."""
     # a subquery counts for the items of the page only; a join would count for all of them
     counted = (
         Judgment.objects.originals()
@@ -148,7 +178,11 @@ def search_items(project: Project, search: Search) -> QuerySet[Item]:
     if search.text:
         items = items.filter(prompt__messages__any_message_contains=search.text)
     if (condition := search.judgment_filter) is not None:
-        items = items.filter(Exists(Judgment.objects.current().filter(condition, item=OuterRef("pk"))))
+        judgments = Judgment.objects.current().filter(condition, item=OuterRef("pk"))
+        items = items.filter(Exists(judgments))
+        if search.sort == FASTEST:
+            seconds = Subquery(judgments.order_by("seconds").values("seconds")[:1])
+            items = items.annotate(seconds=seconds).order_by("seconds", "pk")
     if search.sort == LEAST_AGREED:
         # uses the index of `Agreement`, which has only items that two people judged
         items = items.filter(agreement__project=project).order_by("agreement__share", "pk")

@@ -15,11 +15,11 @@ from django.utils.translation import ngettext
 
 from annotation.analytics.figures import NotCounted, figure
 from annotation.analytics.filters import NO_FILTERS, Filters
+from annotation.analytics.outlook import Outlook, outlook
 from annotation.analytics.time_steps import STEPS_BY_NAME, WEEK, TimeSpan, TimeStep, wall_clock
-from annotation.logic.durations import duration
 from annotation.models import Item, Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.models.judgments import is_current
-from annotation.queries import Progress, count_rows, midnight, progress, working_now
+from annotation.queries import Progress, count_rows, midnight, progress
 
 MEMBERS_PER_PAGE = 40
 MANY = 10_000
@@ -34,9 +34,13 @@ class Median(Aggregate):
     output_field = FloatField()
 
 
-def queue_status(project: Project, now: Progress | None = None) -> dict[str, Any]:
-    """The queue as JSON for the progress page: counts, the time left in words, and who is working now."""
+def queue_status(
+    project: Project, now: Progress | None = None, ahead: Outlook | None = None
+) -> dict[str, Any]:
+    """The queue as JSON for the progress page: counts, who is working now, and what is to be expected, in words. `now` and
+    `ahead` are the project's, if they are known."""
     now = now or progress(project)
+    ahead = ahead or outlook(project, now)
     return {
         "total": now.total,
         "done": now.done,
@@ -44,11 +48,10 @@ def queue_status(project: Project, now: Progress | None = None) -> dict[str, Any
         "leased": now.leased,
         "last_hour": now.last_hour,
         "percent": now.percent,
-        "eta": duration(now.eta.total_seconds()) if now.eta else "",
-        "working": [
-            {"name": name, "recent": recent}
-            for name, recent in cast("Any", working_now(project)).values_list("user__username", "recent")
-        ],
+        "eta": ahead.time_text,
+        "outlook": ahead.sentence if now.total else "",
+        "is_idle": ahead.is_idle,
+        "working": [{"name": worker.name, "recent": worker.recent} for worker in ahead.workers],
     }
 
 

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from annotation.access import Role, current_user, member_for, project_for, require_project_creator
 from annotation.actions.projects import SETTINGS, change_project, create_project
+from annotation.analytics.outlook import outlook
 from annotation.api import errors
 from annotation.api.validation import validate, validate_body
 from annotation.api.view import ApiView
@@ -39,7 +40,14 @@ class ProgressOut(serializers.Serializer[Any]):
     left = serializers.IntegerField()
     last_hour = serializers.IntegerField()
     percent = serializers.IntegerField()
-    eta_s = serializers.FloatField(allow_null=True, help_text="At the pace of the last hour.")
+    working = serializers.IntegerField(
+        help_text="People who judged or opened an item in the last 15 minutes."
+    )
+    eta_s = serializers.FloatField(
+        allow_null=True, help_text="At the pace of these people; null where nothing can be told."
+    )
+    eta_low_s = serializers.FloatField(allow_null=True, help_text="Of the 95% interval of `eta_s`.")
+    eta_high_s = serializers.FloatField(allow_null=True)
 
 
 FOR_LEADS = (
@@ -175,6 +183,8 @@ def _apply_settings(project: Project, settings: dict[str, Any]) -> Project:
 def _detail(project: Project, role: str) -> dict[str, Any]:
     """All that `ProjectDetail` has."""
     counts, guideline = progress(project), project.guideline
+    ahead = outlook(project, counts)
+    estimate = ahead.time_left
     return {
         **_summary(project, role),
         **SettingsIn(project).data,
@@ -185,7 +195,10 @@ def _detail(project: Project, role: str) -> dict[str, Any]:
             "left": counts.left,
             "last_hour": counts.last_hour,
             "percent": counts.percent,
-            "eta_s": counts.eta.total_seconds() if counts.eta else None,
+            "working": len(ahead.workers),
+            "eta_s": estimate.seconds if estimate else None,
+            "eta_low_s": estimate.low if estimate else None,
+            "eta_high_s": estimate.high if estimate else None,
         },
         "guideline": guideline.text if guideline else None,
         "guideline_version": guideline.number if guideline else None,

@@ -18,6 +18,7 @@ from annotation.analytics.rating_agreement import rating_agreement
 from annotation.api import errors
 from annotation.api.view import ApiView
 from annotation.logic.agreement import Tally
+from annotation.logic.outliers import Outlier, Reason, describe
 
 
 class IntervalOut(serializers.Serializer[Any]):
@@ -31,6 +32,22 @@ class HabitOut(serializers.Serializer[Any]):
     observed = IntervalOut()
     expected = serializers.FloatField()
     p = serializers.FloatField(help_text="Two-sided.")
+
+
+class OutlierOut(serializers.Serializer[Any]):
+    reason = serializers.ChoiceField(
+        [reason.value for reason in Reason],
+        help_text="gold: their accuracy is below the project's `qualification_accuracy`. agreement: it is below that of the"
+        " others among themselves. speed: faster than the answers can be read. same: nearly always the same degree, or only ties."
+        " position: the answer shown first is preferred.",
+    )
+    value = serializers.FloatField(help_text="A share; for speed, words of answers a minute.")
+    compared = serializers.FloatField(help_text="What it is compared with.")
+    n = serializers.IntegerField(help_text="Observations.")
+    sentence = serializers.SerializerMethodField()
+
+    def get_sentence(self, outlier: Outlier) -> str:
+        return describe(outlier)
 
 
 class AnnotatorOut(serializers.Serializer[Any]):
@@ -48,6 +65,9 @@ class AnnotatorOut(serializers.Serializer[Any]):
     flags = serializers.ListField(
         child=serializers.ChoiceField(["left", "length", "drift"]),
         help_text="Which of the three are significant, after Holm's correction for the number of annotators.",
+    )
+    outliers = OutlierOut(
+        many=True, help_text="Why they stand out, the gravest reason first; empty for most."
     )
 
 

@@ -27,7 +27,9 @@ class RuleOut(serializers.ModelSerializer[Rule]):
 
 class RuleIn(serializers.Serializer[Any]):
     measure = serializers.ChoiceField(Rule.Measure.choices)
-    below = serializers.FloatField(help_text="The threshold: a share from 0 to 1, or seconds.")
+    below = serializers.FloatField(
+        required=False, help_text="The threshold: a share from 0 to 1, or seconds; left out for the checks."
+    )
     after = serializers.IntegerField(default=10, help_text=Rule._meta.get_field("after").help_text)
     action = serializers.ChoiceField(Rule.Action.choices)
 

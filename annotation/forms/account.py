@@ -123,7 +123,7 @@ class DisplayForm(forms.ModelForm):
     class Meta:
         model = User
         fields = ("time_zone", "language", "email_notifications")
-        labels = {"email_notifications": gettext_lazy("E-mail me about replies and batches")}
+        labels = {"email_notifications": gettext_lazy("E-mail me about replies, batches and reminders")}
         help_texts = {
             "email_notifications": gettext_lazy("At most one e-mail an hour, to your confirmed address.")
         }

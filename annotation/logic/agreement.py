@@ -76,6 +76,10 @@ class Tally:
         """The tally of two groups that have no item in common."""
         return Tally(*(a + b for a, b in zip(self._all, other._all, strict=True)))  # type: ignore[arg-type]
 
+    def __sub__(self, part: Tally) -> Tally:
+        """The tally without the items of a part of it."""
+        return Tally(*(a - b for a, b in zip(self._all, part._all, strict=True)))  # type: ignore[arg-type]
+
     @property
     def _all(self) -> tuple[float, ...]:
         return (

@@ -27,12 +27,17 @@ class Test:
         return round(100 * (self.observed.value - self.expected))
 
 
+def share_interval(successes: float, n: int) -> Interval:
+    """`successes` of n, which is positive, with Wilson's interval."""
+    return Interval(successes / n, *wilson(successes, n), n)
+
+
 def binomial_test(successes: int, n: int, expected: float) -> Test | None:
     """The exact two-sided binomial test: p is the probability of all outcomes that are at most as likely as the observed
     one. None without observations."""
     if n <= 0:
         return None
-    observed = Interval(successes / n, *wilson(successes, n), n)
+    observed = share_interval(successes, n)
     return Test(observed, expected, _binomial_p(successes, n, expected))
 
 

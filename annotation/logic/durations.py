@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import ceil, floor
 
 from annotation.logic.translation import gettext as _
 from annotation.logic.translation import ngettext
@@ -39,6 +40,31 @@ def short_duration(seconds: float | None) -> str:
         return _("%(minutes)s min") % {"minutes": minutes}
     values = {"minutes": minutes, "seconds": rest}
     return (_("%(minutes)s min %(seconds)s s") if minutes else _("%(seconds)s s")) % values
+
+
+def duration_range(low: float, high: float) -> str:
+    """`(7300, 10900) -> "2 to 4 hours"`, `(1900, 16000) -> "31 minutes to 5 hours"`: seconds, rounded outwards, each in the
+    largest unit of which it has three."""
+    (unit, size), (high_unit, high_size) = _range_unit(low), _range_unit(high)
+    first, last = max(1, floor(low / size + 1e-9)), max(1, ceil(high / high_size - 1e-9))
+    if unit == high_unit or low >= high_size:
+        first = max(1, floor(low / high_size + 1e-9))
+        return _counted(last, high_unit) if first == last else _ranged(first, last, high_unit)
+    return _("%(low)s to %(high)s") % {"low": _counted(first, unit), "high": _counted(last, high_unit)}
+
+
+def _range_unit(seconds: float) -> tuple[str, int]:
+    return next(((unit, size) for unit, size in _UNITS if seconds >= 3 * size or size == 1))
+
+
+def _ranged(low: int, high: int, unit: str) -> str:
+    texts = {
+        "day": ngettext("%(low)s to %(n)s day", "%(low)s to %(n)s days", high),
+        "hour": ngettext("%(low)s to %(n)s hour", "%(low)s to %(n)s hours", high),
+        "minute": ngettext("%(low)s to %(n)s minute", "%(low)s to %(n)s minutes", high),
+        "second": ngettext("%(low)s to %(n)s second", "%(low)s to %(n)s seconds", high),
+    }
+    return texts[unit] % {"low": low, "n": high}
 
 
 def _counted(number: int, unit: str) -> str:

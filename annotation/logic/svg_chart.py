@@ -210,3 +210,67 @@ def horizontal_bars(counts: Sequence[tuple[str, int, str]]) -> list[Bar]:
     return [
         Bar(label, n, round(100 * n / longest, 1), round(100 * n / total), href) for label, n, href in counts
     ]
+
+
+# --- intervals on one axis ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class IntervalLine:
+    """A share with its interval and the text that says them; `is_marked` has it stand out."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    text: str
+    href: str = ""
+    is_marked: bool = False
+
+
+@dataclass(frozen=True)
+class PlacedLine:
+    """A line with its positions on the common axis, in percent of it."""
+
+    line: IntervalLine
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class IntervalChart:
+    """Lines on one axis; `reference` is the position of the value that all are compared with."""
+
+    lines: list[PlacedLine]
+    ticks: list[Tick]
+    reference: float | None
+
+
+def interval_chart(lines: Sequence[IntervalLine], reference: float | None = None) -> IntervalChart:
+    """Shares on one axis that begins and ends where the intervals do, at round percentages; the lowest value first."""
+    bounds = [bound for line in lines for bound in (line.low, line.high)]
+    bounds += [] if reference is None else [reference]
+    axis = _share_axis(min(bounds, default=0.0), max(bounds, default=1.0))
+
+    def at(value: float) -> float:
+        return round(axis.position(value), 2)
+
+    placed = [
+        PlacedLine(line, at(line.value), at(line.low), at(line.high))
+        for line in sorted(lines, key=lambda line: (line.value, line.label))
+    ]
+    ticks = [Tick(at(value), label) for value, label in axis.ticks()]
+    return IntervalChart(placed, ticks, None if reference is None else at(reference))
+
+
+def _share_axis(low: float, high: float) -> Axis:
+    """From `low` to `high`, widened to tenths, or to fifths where that would be more than five parts."""
+    for parts in (10, 5):
+        # what is a tick but for rounding is one
+        first, last = max(0, floor(low * parts + 1e-9)), min(parts, ceil(high * parts - 1e-9))
+        if last - first < 2:
+            first, last = (first, first + 2) if first + 2 <= parts else (parts - 2, parts)
+        if last - first <= 5:
+            break
+    return Axis(first / parts, last / parts, last - first, percent=True)

@@ -211,7 +211,7 @@ class Migration(migrations.Migration):
                 ('judging_keys', models.JSONField(blank=True, default=dict, help_text='Keys that differ from the defaults, by command.')),
                 ('time_zone', models.CharField(blank=True, help_text="IANA name; empty for the site's. Pages show times in it.", max_length=64)),
                 ('language', models.CharField(blank=True, help_text='Empty: as the browser asks.', max_length=10)),
-                ('email_notifications', models.BooleanField(default=True, help_text='Whether replies and batches are reported by e-mail.')),
+                ('email_notifications', models.BooleanField(default=True, help_text='Whether replies, batches and reminders are reported by e-mail.')),
                 ('digest_at', models.DateTimeField(editable=False, help_text='When the last digest was sent.', null=True)),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
@@ -412,7 +412,7 @@ class Migration(migrations.Migration):
             name='Notification',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('reply', 'A reviewer replied to your question'), ('message', 'A question about an item'), ('guidelines', 'The guidelines have changed'), ('paused', 'Your work is paused'), ('warned', 'A message about your work'), ('resumed', 'You can continue your work'), ('batch', 'A batch was assigned to you'), ('batch_due', 'A batch is due soon'), ('batch_overdue', 'A batch is overdue')], max_length=13)),
+                ('kind', models.CharField(choices=[('reply', 'A reviewer replied to your question'), ('message', 'A question about an item'), ('guidelines', 'The guidelines have changed'), ('paused', 'Your work is paused'), ('warned', 'A message about your work'), ('resumed', 'You can continue your work'), ('batch', 'A batch was assigned to you'), ('batch_due', 'A batch is due soon'), ('batch_overdue', 'A batch is overdue'), ('reminder', 'Items are waiting for you')], max_length=13)),
                 ('subject', models.CharField(blank=True, help_text="What it is about: a batch's name.", max_length=120)),
                 ('url', models.CharField(help_text='Path of the page that it leads to.', max_length=200)),
                 ('count', models.PositiveIntegerField(default=1)),
@@ -622,8 +622,8 @@ class Migration(migrations.Migration):
             name='Rule',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('measure', models.CharField(choices=[('gold', 'Accuracy on gold items'), ('agreement', 'Agreement with others'), ('seconds', 'Median seconds a judgment')], max_length=9)),
-                ('below', models.FloatField(help_text='A share from 0 to 1; or seconds.', validators=[django.core.validators.MinValueValidator(0.0)])),
+                ('measure', models.CharField(choices=[('gold', 'Gold accuracy'), ('agreement', 'Agreement with others'), ('seconds', 'Median time per item, in seconds'), ('checks', 'Checks of the Quality page')], max_length=9)),
+                ('below', models.FloatField(help_text='A share from 0 to 1; or seconds; 0 for the checks.', validators=[django.core.validators.MinValueValidator(0.0)])),
                 ('after', models.PositiveSmallIntegerField(default=10, help_text='Not before so many measured judgments.', validators=[django.core.validators.MinValueValidator(1)])),
                 ('action', models.CharField(choices=[('warn', 'Warn them'), ('pause', 'Pause their work')], max_length=5)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='rules', to='annotation.project')),

@@ -23,6 +23,7 @@ class Notification(models.Model):
         BATCH = "batch", _("A batch was assigned to you")
         BATCH_DUE = "batch_due", _("A batch is due soon")
         BATCH_OVERDUE = "batch_overdue", _("A batch is overdue")
+        REMINDER = "reminder", _("Items are waiting for you")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notifications", db_index=False)
     kind = models.CharField(max_length=13, choices=Kind)

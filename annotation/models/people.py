@@ -68,7 +68,7 @@ class User(AbstractUser):
     )
     language = models.CharField(max_length=10, blank=True, help_text="Empty: as the browser asks.")
     email_notifications = models.BooleanField(
-        default=True, help_text="Whether replies and batches are reported by e-mail."
+        default=True, help_text="Whether replies, batches and reminders are reported by e-mail."
     )
     digest_at = models.DateTimeField(null=True, editable=False, help_text="When the last digest was sent.")
 

@@ -21,7 +21,7 @@ from annotation.analytics.annotators import AnnotatorStats
 from annotation.analytics.figures import gather
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.models import AuditEntry, Judgment, Member, Project, User
-from annotation.views import HtmxRequest, charts
+from annotation.views import HtmxRequest, charts, people_quality
 from annotation.views.deferred import render_with_figures
 
 
@@ -135,8 +135,10 @@ def _figures(project: Project, user: User, member: Member | None) -> dict[str, A
         lambda: annotators.seconds_by_day(project, own),
         lambda: annotators.session_parts(project, user, NO_FILTERS),
     )
+    stats = next((row for row in all_stats if row.user.pk == user.pk), AnnotatorStats(user, member))
     return {
-        "stats": next((row for row in all_stats if row.user.pk == user.pk), AnnotatorStats(user, member)),
+        "stats": stats,
+        "person": people_quality.person_of(project, stats),
         "step": step,
         "agreement": charts.agreement_over_time(project, by["at"], step),
         "speed": charts.seconds_over_time(days[-14:]),

@@ -30,7 +30,7 @@ from annotation.logic import agreement
 from annotation.logic.agreement import Interval, Tally
 from annotation.logic.svg_chart import Event
 from annotation.models import Guideline, Project
-from annotation.views import HtmxRequest, charts
+from annotation.views import HtmxRequest, charts, people_quality
 from annotation.views.deferred import render_with_figures
 
 PEOPLE = 40
@@ -73,6 +73,8 @@ def _figures(project: Project, filters: Filters, number: str | None) -> dict[str
         lambda: analytics.degrees(project, filters),
     )
     overall = by["all"].get("", Tally())
+    page = Paginator(stats, PEOPLE).get_page(number)
+    people = [people_quality.person_of(project, row, filters) for row in page]
     guidelines = list(Guideline.objects.filter(project=project).defer("text", "html").order_by("number"))
     return {
         "share": overall.share,
@@ -96,7 +98,11 @@ def _figures(project: Project, filters: Filters, number: str | None) -> dict[str
             annotator=filters.annotator.username if filters.annotator else "",
         ),
         "degrees": charts.degree_bars(project, degrees),
-        "annotator_stats": Paginator(stats, PEOPLE).get_page(number),
+        "annotator_stats": page,
+        "people": people,
+        "checks": people_quality.checks_of(project, stats, filters),
+        "agreement_chart": people_quality.agreement_chart(people, overall.share),
+        "gold_chart": people_quality.gold_chart(people, project.qualification_accuracy),
     }
 
 

@@ -88,6 +88,7 @@ def items(request: HttpRequest, slug: str) -> HttpResponse:
         "project": me.project,
         "search": search,
         "states": item_search.STATES,
+        "chosen": item_search.CHOICES,
         "choices": filter_choices(me.project),
         "reasons": Skip.Reason.choices,
         "degrees": Judgment.Degree.choices,

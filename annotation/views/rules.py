@@ -46,13 +46,16 @@ def _save(request: HttpRequest, me: Member) -> Rule:
         RuleError: the values are not a valid rule.
     """
     measure = request.POST.get("measure", "")
-    below = _parse_number("below", request.POST.get("below", ""))
+    below = None
+    if measure != Rule.Measure.CHECKS:  # which have limits of their own
+        below = _parse_number("below", request.POST.get("below", ""))
+        below = below if measure == Rule.Measure.SECONDS else below / 100
     return actions.save_rule(
         project=me.project,
         actor=current_user(request),
         measure=measure,
         action=request.POST.get("action", ""),
-        below=below if measure == Rule.Measure.SECONDS else below / 100,
+        below=below,
         after=int(_parse_number("after", request.POST.get("after", ""))),
     )
 

@@ -9,6 +9,8 @@ function showQueue(queue) {
   for (const name of ["total", "done", "left", "leased", "last_hour"]) setText(name, queue[name].toLocaleString(document.documentElement.lang));
   setText("percent", queue.percent);
   setText("eta", queue.eta || "–");
+  setText("outlook", queue.outlook);
+  for (const link of document.querySelectorAll('[data-live="remind"]')) link.hidden = !queue.is_idle;
   for (const bar of document.querySelectorAll('[data-live="bar"]')) {
     bar.max = queue.total || 1;
     bar.value = queue.done;
@@ -20,7 +22,7 @@ function listOfPeople(working) {
   if (!working.length) {
     const nobody = document.createElement("li");
     nobody.className = "muted";
-    nobody.textContent = gettext("Nobody has submitted anything in the last 15 minutes.");
+    nobody.textContent = gettext("Nobody has judged or opened an item in the last 15 minutes.");
     return [nobody];
   }
   return working.map((person) => {
@@ -31,7 +33,7 @@ function listOfPeople(working) {
     avatar.textContent = person.name.slice(0, 1);
     const count = document.createElement("span");
     count.className = "muted";
-    count.textContent = gettext("%(number)s in 15 minutes", { number: person.recent });
+    count.textContent = person.recent ? gettext("%(number)s in 15 minutes", { number: person.recent }) : gettext("has an item open");
     line.append(avatar, `${person.name} `, count);
     return line;
   });
@@ -44,7 +46,7 @@ if (page) {
     const queue = event.kind === "queue" ? event.queue : null;
     if (queue) showQueue(queue);
     // the loop's own counts come with the page's next part; the first message only repeats what the page shows
-    if (!queue || (previous !== null && (queue.done !== previous.done || queue.total !== previous.total))) {
+    if (!queue || (previous !== null && (queue.done !== previous.done || queue.total !== previous.total || queue.is_idle !== previous.is_idle))) {
       document.body.dispatchEvent(new CustomEvent("projectchanged"));
     }
     if (queue) previous = queue;

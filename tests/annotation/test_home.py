@@ -77,6 +77,12 @@ class HomeTests(PalateTestCase):
         assert [one.project for one in response.context["led"]] == [self.project]
         self.assertContains(response, "0 of 2 judgments")
         self.assertContains(response, "New project")
+        self.assertContains(response, "Nobody has judged yet.")
+        builders.judgment(self.project, self.bob)
+        builders.age_judgments(self.project, hours=3)
+        self.assertContains(self.get(), "Last judgment 3\u00a0hours ago.")
+        builders.judgment(self.project, self.bob)
+        self.assertContains(self.get(), "Everything in the queue is judged.")
 
     def test_it_tells_an_outsider_what_happens_next(self) -> None:
         self.sign_in(self.charlie)

@@ -26,7 +26,9 @@ class ProgressTests(AccessTestCase):
         status = response.context["queue"]
         assert (status["total"], status["done"], status["left"], status["leased"]) == (4, 1, 3, 1)
         assert status["working"] == [{"name": "bob", "recent": 1}]
-        assert status["eta"] == "3 hours"
+        assert status["eta"] == ""
+        assert "1 person is judging, and 3 judgments are left." in status["outlook"]
+        self.assertContains(response, "1 person is judging, and 3 judgments are left.")
         assert response.context["judged"] == 1
         self.assertContains(response, "The answers are the same")
 
@@ -48,7 +50,7 @@ class ProgressTests(AccessTestCase):
         for n in range(5):
             builders.join(self.project, builders.user(f"person-{n}"), "annotator")
         # user; membership; whether it is large; from when to when (there is no rate, as nothing was judged); agreement,
-        # degrees, skips, who did what today, people and what they did; slots, working now; the filters' tags, people, versions
+        # degrees, skips, who did what today, people and what they did; slots, who is at work; the filters' tags, people, versions
         # (the session is in the cache)
         with self.assertNumQueries(15):
             self.client.get(reverse("progress", args=[self.project.slug]))

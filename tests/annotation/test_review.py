@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from annotation import queries
 from annotation.actions.review import flag_for_review, make_gold, reopen
-from annotation.models import AuditEntry, Item, Judgment, Project, Prompt, ReviewFlag, Skip, Slot, Verdict
+from annotation.models import (
+    AuditEntry,
+    Item,
+    Judgment,
+    Project,
+    ReviewFlag,
+    Skip,
+    Slot,
+    Verdict,
+)
 from tests import builders
 from tests.analytics import AnalyticsTestCase
 
@@ -360,50 +369,3 @@ class CompareItemTests(AnalyticsTestCase):
         assert (list(verdict.ranks.values()), verdict.degree) == ([2, 1], "slightly")
         page = self.client.get(self.url("item", item.pk))
         assert [c["value"] for c in page.context["choices"] if c["checked"]] == ["1-slightly"]
-
-
-class ItemsTests(AnalyticsTestCase):
-    def test_leads_and_reviewers_see_it(self) -> None:
-        self.who_may("items", alice=200, dana=200, bob=403)
-
-    def found(self, **query: object) -> set[int]:
-        self.sign_in(self.alice)
-        return {item.pk for item in self.client.get(self.url("items"), query).context["page"]}
-
-    def test_it_finds_by_state_words_tag_person_and_day(self) -> None:
-        done, decided = self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 3, 2]])
-        self.sign_in(self.alice)
-        ranks = {"rank-A": 1, "rank-B": 2, "rank-C": 3}
-        self.client.post(self.url("item-decide", decided.pk), ranks | {"do": "verdict"})
-        Prompt.objects.filter(items=done).update(tags=["maths"], metadata={"source": "web", "length": 3})
-        assert self.found() == {done.pk, decided.pk}
-        assert self.found(state="done") == {done.pk, decided.pk}
-        assert self.found(state="decided") == {decided.pk}
-        assert self.found(state="open") == self.found(state="gold") == self.found(state="retired") == set()
-        assert self.found(tag="maths") == {done.pk}
-        assert self.found(metadata="source=web") == self.found(metadata="length = 3") == {done.pk}
-        assert self.found(metadata="source=book") == set()
-        assert self.found(metadata="source") == {done.pk, decided.pk}, "not of that form"
-        self.assertContains(
-            self.client.get(self.url("item", done.pk)),
-            f'href="{self.url("items")}?metadata=source=web">web</a>',
-        )
-        assert self.found(text=done.prompt.messages[-1]["content"]) == {done.pk}
-        assert self.found(annotator="erin") == {done.pk, decided.pk}
-        assert self.found(annotator="dana") == set()
-        assert self.found(to="2001-01-01") == set()
-        assert self.found(**{"from": "2001-01-01"}) == {done.pk, decided.pk}
-        assert self.found(version=2) == self.found(reason="broken") == set()
-        Skip.objects.create(item=done, annotator=self.dana, reason="broken")
-        assert self.found(reason="broken") == {done.pk}
-        assert self.found(**{"from": "soon", "state": "odd", "version": "x", "page": "z"}) == {
-            done.pk,
-            decided.pk,
-        }
-
-    def test_its_queries_do_not_grow_with_the_items(self) -> None:
-        self.judged(*[[[1, 2, 3], [1, 2, 3]]] * 5)
-        self.sign_in(self.alice)
-        # user; membership; how many, items; whether the project is large; the filters' tags, people, versions
-        with self.assertNumQueries(8):
-            self.client.get(self.url("items"))

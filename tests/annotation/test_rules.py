@@ -15,7 +15,78 @@ from tests.analytics import AnalyticsTestCase
 GOOD = {"measure": "gold", "action": "pause", "below": "70", "after": "2"}
 
 
+class DefaultRuleTests(AnalyticsTestCase):
+    """A new project warns whoever the checks of the quality page mark."""
+
+    def always_first(self, times: int) -> None:
+        """Bob prefers what is shown first, Erin does not; both are as fast as programs."""
+        self.more_items(times)
+        for n in range(times):
+            for person, ranks in (
+                (self.bob, [1, 2, 3]),
+                (self.erin, [n % 3 + 1, (n + 1) % 3 + 1, (n + 2) % 3 + 1]),
+            ):
+                lease = leases.claim(project=self.project, annotator=person)
+                assert lease is not None
+                builders.submit(lease, ranks)
+
+    def warning(self) -> str:
+        return Member.objects.get(project=self.project, user=self.bob).warning
+
+    def test_who_always_takes_the_first_answer_is_warned_but_not_paused(self) -> None:
+        (rule,) = self.project.rules.all()
+        assert (rule.measure, rule.action) == ("checks", "warn")
+        self.always_first(19)
+        assert rules.apply_rules() == 0
+        self.always_first(1)
+        assert rules.apply_rules() == 1
+        assert "the answer shown first in 100% of 20 items" in self.warning()
+        assert Member.objects.get(user=self.bob, project=self.project).paused_at is None
+        assert rules.apply_rules() == 0
+
+    def test_whose_warning_was_lifted_is_measured_by_what_comes_after_beside_everybody(self) -> None:
+        self.always_first(20)
+        assert rules.apply_rules() == 1
+        rules.resume(member=Member.objects.get(project=self.project, user=self.bob), actor=self.alice)
+        assert rules.apply_rules() == 0
+        self.always_first(20)
+        assert rules.apply_rules() == 1
+
+    def test_it_can_be_removed_and_set_to_wait_longer(self) -> None:
+        self.sign_in(self.alice)
+        self.assertContains(self.client.get(self.url("rules")), "when the checks mark them")
+        self.client.post(
+            self.url("rules"), {"measure": "checks", "action": "warn", "below": "70", "after": "30"}
+        )
+        (rule,) = self.project.rules.all()
+        assert (rule.below, rule.after) == (0, 30)
+        self.always_first(20)
+        assert rules.apply_rules() == 0
+        self.client.post(self.url("rule-remove", rule.pk))
+        assert not self.project.rules.exists()
+        self.always_first(20)
+        assert rules.apply_rules() == 0
+
+    def test_the_checks_take_no_threshold_and_the_others_need_one(self) -> None:
+        for measure, below in (("checks", 0.5), ("gold", None), ("seconds", None)):
+            with self.subTest(measure), pytest.raises(rules.RuleError) as refused:
+                rules.save_rule(
+                    project=self.project,
+                    actor=self.alice,
+                    measure=measure,
+                    action="warn",
+                    below=below,
+                    after=10,
+                )
+            assert refused.value.field == "below"
+
+
 class RulesPageTests(AnalyticsTestCase):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        super().setUpTestData()
+        Rule.objects.all().delete()
+
     def test_reviewers_read_and_leads_write(self) -> None:
         self.who_may("rules", alice=200, dana=200, bob=403)
         self.who_may("rules", method="post", data=GOOD, alice=302, dana=403, bob=403)
@@ -68,7 +139,7 @@ class RulesPageTests(AnalyticsTestCase):
         subjects = (
             AuditEntry.objects.filter(verb="rule.changed").order_by("id").values_list("subject", flat=True)
         )
-        text = "Warn them: Accuracy on gold items below 0.7"
+        text = "Warn them: Gold accuracy below 0.7"
         assert list(subjects) == [text, f"removed: {text}"]
         assert {each.subject for each in Notification.objects.all()} == {"Version 2"}
 

@@ -49,6 +49,27 @@ def elsewhere(work: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         threads.submit(alone).result()
 
 
+def test_a_lead_reminds_people_while_nobody_judges_and_sees_when_somebody_does(
+    page: Page, sign_in: SignIn, alice: User, project: Project
+) -> None:
+    sign_in(page, alice)
+    page.goto(reverse("progress", args=[project.slug]))
+    expect(page.locator("[data-live-status]")).to_have_text("Live")
+    expect(page.locator('[data-live="outlook"]')).to_contain_text(
+        "Nobody has judged yet: 8 judgments are left."
+    )
+    page.get_by_role("link", name="Remind people").click()
+    page.get_by_label("erin").uncheck()
+    page.get_by_role("button", name="Remind").click()
+    expect(page.get_by_text("1 person was reminded.")).to_be_visible()
+    elsewhere(builders.judgment, project, User.objects.get(username="bob"))
+    expect(page.locator('[data-live="outlook"]')).to_contain_text("1 person is judging")
+    expect(page.get_by_role("link", name="Remind people")).to_be_hidden()
+    page.goto(reverse("remind", args=[project.slug]))
+    expect(page.get_by_label("bob")).to_be_disabled()
+    expect(page.get_by_label("erin")).to_be_checked()
+
+
 def test_the_figures_follow_as_people_judge(
     page: Page, sign_in: SignIn, alice: User, project: Project
 ) -> None:

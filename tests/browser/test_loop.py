@@ -61,7 +61,7 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     page.get_by_label("Gate: length").fill("100")
     page.get_by_role("button", name="Start the round").first.click()
 
-    expect(page.get_by_text("Collecting judgments: 0 of 25")).to_be_visible()
+    expect(page.get_by_text("New judgments: 0 of 25.")).to_be_visible()
     expect(page.get_by_role("heading", name="Gates", exact=True)).to_be_visible()
     round = Round.objects.get()
     assert round.options["judgments"] == 25

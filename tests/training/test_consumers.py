@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connections
 from django.test import Client, override_settings
 
+from annotation.consumers import MIN_INTERVAL_S
 from annotation.models import Member, Project, User
 from config.asgi import application
 from tests import builders
@@ -226,8 +227,8 @@ async def test_many_judgments_at_once_are_sent_as_one_event(
     bob = await in_thread(User.objects.get, username="bob")
     a_second = asyncio.Event()
 
-    async def sleep(_: float) -> None:
-        await a_second.wait()
+    async def sleep(seconds: float) -> None:
+        await (a_second if seconds == MIN_INTERVAL_S else asyncio.Event()).wait()
 
     monkeypatch.setattr(
         "annotation.consumers.asyncio", SimpleNamespace(sleep=sleep, create_task=asyncio.create_task)
@@ -242,6 +243,16 @@ async def test_many_judgments_at_once_are_sent_as_one_event(
         a_second.set()
         assert (await page.next_of("queue"))["queue"]["done"] == 3
         assert await page.wire.receive_nothing(timeout=0.5)
+
+
+async def test_the_queue_is_sent_again_where_nothing_happens(
+    queue: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("annotation.consumers.QUIET_INTERVAL_S", 0.01)
+    async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
+        first, again = [(await page.next_of("queue"))["queue"] for _ in range(2)]
+    assert first == again
+    assert first["is_idle"]
 
 
 async def test_a_project_forwards_other_events(queue: Project) -> None:

@@ -52,7 +52,7 @@ class OverviewTests(PalateTestCase):
         first = policy(self.project)
         assert self.next() == "Generate answers"
         builders.items(self.project, 20)
-        assert self.next() == "Members"
+        assert self.next() == "Remind people"
         builders.judgment(self.project, self.bob)
         assert self.next() == "View the progress"
         for _ in range(19):
@@ -90,6 +90,23 @@ class OverviewTests(PalateTestCase):
         self.sign_in(self.dana)
         self.assertNotContains(self.client.get(self.url()), "Getting started")
 
+    def test_who_judges_is_said_and_nobody_who_does_not(self) -> None:
+        policy(self.project)
+        builders.items(self.project, 20)
+        assert "Nobody has judged yet: 20 judgments are left." in self.sentence()
+        for _ in range(6):
+            builders.judgment(self.project, self.bob)
+        assert "1 person is judging, about" in self.sentence()
+        builders.age_judgments(self.project, days=1)
+        assert "Nobody is judging: the last judgment was made 1 day ago, and 14 are left." in self.sentence()
+        assert self.next() == "Remind people"
+        Member.objects.filter(project=self.project, user=self.bob).delete()
+        assert "there is no annotator" in self.sentence()
+        assert self.next() == "Invite people"
+
+    def sentence(self) -> str:
+        return str(self.client.get(self.url()).context["next"].sentence)
+
     def test_a_policy_that_learned_rewards_since_the_snapshot_is_trained(self) -> None:
         first = policy(self.project)
         builders.items(self.project, 1)
@@ -115,8 +132,13 @@ class OverviewTests(PalateTestCase):
             loop=round_helpers.make_loop(self.project, self.alice), creator=self.alice
         )
         assert self.next() == "View the round"
+        assert f"{round}: New judgments: 6 of 10." in self.sentence()
+        assert "1 person is judging" in self.sentence()
+        builders.age_judgments(self.project, days=1)
+        assert self.next() == "Remind people"
         Round.objects.filter(pk=round.pk).update(state=Round.State.HELD)
         assert self.next() == "Decide"
+        assert "It is a lead’s turn: alice." in self.sentence()
         self.assertContains(self.client.get(self.url()), round.get_absolute_url())
 
     def test_a_failed_run_is_not_a_step_done(self) -> None:
@@ -152,7 +174,7 @@ class OverviewTests(PalateTestCase):
         for kind in ("reward", "dpo"):
             self.train(kind, snapshot=frozen)
         start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
-        # user; membership; the queue and the counts, working now; who did what today, members;
+        # user; membership; the queue and the counts, who is at work; who did what today, members;
         # loop: snapshot, models, unanswered, new judgments, what learned, open runs, the round; recent runs; guidelines
         with self.assertNumQueries(15):
             self.client.get(self.url())

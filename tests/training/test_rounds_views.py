@@ -72,6 +72,35 @@ class PagesTests(RoundPagesTestCase):
         self.assertContains(page, "Start the first round")
         self.assertContains(page, self.url("round-new"))
 
+    def test_the_step_says_what_it_waits_for_and_who_can_act(self) -> None:
+        builders.items(self.project, 20, prefix="more")
+        round = self.start_round(judgments=40)
+        page = self.client.get(self.url("round", round.pk))
+        (waiting,) = [line for line in page.context["steps"] if line.awaits]
+        assert waiting.awaits.sentence.startswith("New judgments: 30 of 40. 1 person is judging")
+        builders.age_judgments(self.project, hours=2)
+        page = self.client.get(self.url("round", round.pk))
+        self.assertContains(
+            page, "Nobody is judging: the last judgment was made 2 hours ago, and 10 are left."
+        )
+        self.assertContains(page, self.url("remind"))
+        self.sign_in(self.dana)
+        self.assertNotContains(self.client.get(self.url("round", round.pk)), self.url("remind"))
+        Round.objects.filter(pk=round.pk).update(state=Round.State.HELD)
+        self.assertContains(self.client.get(self.url("round", round.pk)), "It is a lead’s turn: alice.")
+
+    def test_a_loop_says_how_many_judgments_its_next_round_still_needs(self) -> None:
+        make_loop(self.project, self.alice, after_judgments=50)
+        self.assertContains(
+            self.client.get(self.url("rounds")), "The next one starts after 50 new judgments; there are 30."
+        )
+
+    def test_a_run_that_no_worker_has_taken_is_named(self) -> None:
+        round = self.start_round(judgments=40)  # more than there are items: it generates answers first
+        page = self.client.get(self.url("round", round.pk))
+        (waiting,) = [line for line in page.context["steps"] if line.awaits]
+        assert "waits for a worker." in waiting.awaits.sentence
+
     def test_a_first_round_needs_only_a_recipe(self) -> None:
         response = self.client.post(self.url("round-new"), {"recipe": "llama2"})
         round = Round.objects.get()
@@ -203,8 +232,8 @@ class PagesTests(RoundPagesTestCase):
 
     def test_its_queries_do_not_grow_with_the_runs(self) -> None:
         round = play(self.start_round(), until="promotion")
-        # user; membership; the round; its runs; their project
-        with self.assertNumQueries(5):
+        # user; membership; the round; its runs; their project; whose turn it is
+        with self.assertNumQueries(6):
             self.client.get(self.url("round", round.pk))
 
 

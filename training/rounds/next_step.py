@@ -12,10 +12,13 @@ from django.utils.translation import ngettext
 from annotation import analytics
 from annotation.analytics.figures import counted_or_none
 from annotation.analytics.filters import NO_FILTERS
+from annotation.analytics.outlook import Outlook
 from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
 from training.models import ModelVersion, Round, Run
 from training.rounds.queries import rounds_of
+from training.rounds.steps.base import Awaited
+from training.rounds.timeline import awaited_by
 from training.runs.kinds import LEARNS_JUDGMENTS
 from training.runs.reward_sources import LEARNS_REWARDS
 
@@ -47,6 +50,10 @@ class LoopStatus:
     open_runs: tuple[Run, ...]
     round: Round | None
     """The open round."""
+    outlook: Outlook
+    """Who judges now, and how long that takes."""
+    awaited: Awaited
+    """What the open round waits for."""
 
     def is_open(self, kind: str) -> bool:
         return any(run.kind == kind for run in self.open_runs)
@@ -64,7 +71,7 @@ class NextStep:
     model: ModelVersion | None = None
 
 
-def loop_status(project: Project, queue: Progress, members: Sequence[Member]) -> LoopStatus:
+def loop_status(project: Project, queue: Progress, members: Sequence[Member], ahead: Outlook) -> LoopStatus:
     snapshot = project.snapshots.first()
     versions = list(
         ModelVersion.objects.filter(project=project).select_related(
@@ -80,6 +87,7 @@ def loop_status(project: Project, queue: Progress, members: Sequence[Member]) ->
         learns = Q(snapshot=snapshot) | Q(kind__in=LEARNS_REWARDS, created_at__gt=snapshot.created_at)
         runs = Run.objects.filter(learns, project=project, state__in=[*Run.OPEN_STATES, Run.State.DONE])
     counts = queue.counts
+    round = rounds_of(project).filter(state__in=Round.OPEN_STATES).first()
     return LoopStatus(
         prompts=counts.prompts,
         unqueued=counted_or_none(
@@ -87,7 +95,7 @@ def loop_status(project: Project, queue: Progress, members: Sequence[Member]) ->
         ),
         answers=counts.responses,
         queue=queue,
-        annotators=sum(member.role != Member.Role.REVIEWER for member in members),
+        annotators=sum(member.role == Member.Role.ANNOTATOR for member in members),
         new_judgments=analytics.new_judgment_count(project, snapshot),
         imported=counts.imported_judgments,
         snapshot=snapshot,
@@ -99,7 +107,9 @@ def loop_status(project: Project, queue: Progress, members: Sequence[Member]) ->
         open_runs=tuple(
             Run.objects.filter(project=project, state__in=Run.OPEN_STATES).select_related("project")
         ),
-        round=rounds_of(project).filter(state__in=Round.OPEN_STATES).first(),
+        round=round,
+        outlook=ahead,
+        awaited=awaited_by(round) if round else Awaited(""),
     )
 
 
@@ -111,15 +121,19 @@ def next_step(status: LoopStatus) -> NextStep:
         )
     if status.round and status.round.state != Round.State.WORKING:
         return NextStep(
-            _("%(round)s waits for your decision. Its page shows the reason and the options.")
-            % {"round": status.round},
+            _("%(round)s waits for a decision; its page shows the reason and the options. %(whose_turn)s")
+            % {"round": status.round, "whose_turn": status.awaited.sentence},
             _("Decide"),
             run=status.round,
         )
     if status.round and any(run.round_id == status.round.pk for run in status.open_runs):
         return NextStep(
-            _("%(round)s is running: %(step)s.")
-            % {"round": status.round, "step": _(status.round.current_step["title"])},
+            _("%(round)s is running: %(step)s. %(awaited)s")
+            % {
+                "round": status.round,
+                "step": _(status.round.current_step["title"]),
+                "awaited": status.awaited.sentence,
+            },
             _("View the round"),
             run=status.round,
         )
@@ -130,21 +144,13 @@ def next_step(status: LoopStatus) -> NextStep:
         return _with_imported(status)
     if status.queue.total == 0:
         return _first_answers(status)
-    if status.queue.done == 0:
-        return NextStep(
-            _("There are answers to judge. Tell your annotators, or add some."), _("Members"), "members"
-        )
+    if status.round and status.awaited.people and status.awaited.is_idle:
+        return NextStep(f"{status.round}: {status.awaited.sentence}", _("Remind people"), "remind")
     if status.round:
-        return NextStep(
-            ngettext(
-                "%(round)s continues automatically: annotators are working, %(n)s judgment is left.",
-                "%(round)s continues automatically: annotators are working, %(n)s judgments are left.",
-                status.queue.left,
-            )
-            % {"round": status.round, "n": f"{status.queue.left:,}"},
-            _("View the round"),
-            run=status.round,
-        )
+        text = status.awaited.sentence or _(status.round.current_step["title"])
+        return NextStep(f"{status.round}: {text}", _("View the round"), run=status.round)
+    if status.queue.done == 0:
+        return _judging(status)
     if status.new_judgments >= SNAPSHOT_SUGGESTED_AFTER or (status.new_judgments and not status.queue.left):
         text = (
             ngettext(
@@ -255,13 +261,18 @@ def _next_round(status: LoopStatus) -> NextStep:
             "run-new",
             kind=Run.Kind.GENERATE,
         )
-    return NextStep(
-        ngettext(
-            "Annotators are working: %(left)s of %(n)s judgment is left.",
-            "Annotators are working: %(left)s of %(n)s judgments are left.",
-            status.queue.total,
+    return _judging(status)
+
+
+def _judging(status: LoopStatus) -> NextStep:
+    """People's turn: they are at work, can be reminded, or are still to be invited."""
+    if status.outlook.is_idle and not status.annotators:
+        text = ngettext(
+            "%(n)s judgment is left, and there is no annotator. Invite people, or judge items yourself.",
+            "%(n)s judgments are left, and there is no annotator. Invite people, or judge items yourself.",
+            status.queue.left,
         )
-        % {"left": f"{status.queue.left:,}", "n": f"{status.queue.total:,}"},
-        _("View the progress"),
-        "progress",
-    )
+        return NextStep(text % {"n": f"{status.queue.left:,}"}, _("Invite people"), "members")
+    if status.outlook.is_idle:
+        return NextStep(status.outlook.sentence, _("Remind people"), "remind")
+    return NextStep(status.outlook.sentence, _("View the progress"), "progress")

@@ -34,11 +34,16 @@ def start_due_rounds(now: datetime | None = None) -> list[Round]:
     return started
 
 
+def new_judgments(loop: Loop) -> int:
+    """Judgments since the last snapshot, at most as many as start a round; 0 where no number of them does."""
+    if not loop.after_judgments:
+        return 0
+    snapshot = loop.project.snapshots.first()
+    return analytics.new_judgment_count(loop.project, snapshot, at_most=loop.after_judgments)
+
+
 def _is_due(loop: Loop, now: datetime) -> bool:
-    if loop.after_judgments:
-        snapshot = loop.project.snapshots.first()
-        new = analytics.new_judgment_count(loop.project, snapshot, at_most=loop.after_judgments)
-        if new >= loop.after_judgments:
-            return True
+    if loop.after_judgments and new_judgments(loop) >= loop.after_judgments:
+        return True
     started_today = loop.rounds.filter(created_at__date=now.date()).exists()
     return now.weekday() in loop.weekdays and now.hour >= loop.hour and not started_today

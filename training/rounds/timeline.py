@@ -7,11 +7,13 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from annotation.models import Member
 from training.models import Round, Run
 from training.rounds.steps import step_of
-from training.rounds.steps.base import RunStep
-from training.rounds.steps.collect import Collect, count_new_judgments
+from training.rounds.steps.base import Awaited, RunStep
 from training.rounds.steps.promotion import Promotion
+
+MAX_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class RunLine:
 
 @dataclass(frozen=True)
 class StepLine:
-    """state: done, now, held, failed, awaiting, cancelled, or ahead. seconds: estimated; None if unknown."""
+    """state: done, now, held, failed, awaiting, cancelled, or ahead. seconds: estimated; None if unknown. awaits: what it waits
+    for, if the round is at it."""
 
     title: str
     help: str
@@ -43,6 +46,7 @@ class StepLine:
     gates: list[GateLine]
     expands_gates: bool
     seconds: float | None
+    awaits: Awaited | None = None
 
     @property
     def gates_passed(self) -> int:
@@ -53,7 +57,18 @@ class StepLine:
         return self.expands_gates or self.state != "done" or self.gates_passed < len(self.gates)
 
 
-def build_timeline(round: Round) -> list[StepLine]:
+def awaited_by(round: Round) -> Awaited:
+    """What an open round waits for: judgments, runs, or a lead's decision; nothing if it is closed."""
+    if not round.is_open:
+        return Awaited("")
+    if round.state == Round.State.WORKING:
+        return step_of(round.step).awaits(round)
+    leads = round.loop.project.members.filter(role=Member.Role.LEAD).order_by("user__username")
+    names = ", ".join(leads.values_list("user__username", flat=True)[:MAX_NAMES])
+    return Awaited(_("It is a lead’s turn: %(names)s.") % {"names": names})
+
+
+def build_timeline(round: Round, awaited: Awaited | None = None) -> list[StepLine]:
     """The lines of a round's page. Its runs should be prefetched."""
     by_part = {run.part: run for run in round.runs.all() if not run.superseded}
     lines = []
@@ -73,6 +88,7 @@ def build_timeline(round: Round) -> list[StepLine]:
                 gates=[_gate_line(gate) for gate in round.gates if gate["step"] == step.name],
                 expands_gates=step.expands_gates,
                 seconds=round.estimate.get("steps", {}).get(planned["name"]),
+                awaits=awaited if index == round.step_index and round.is_open else None,
             )
         )
     return lines
@@ -116,7 +132,7 @@ def _gate_line(gate: dict[str, Any]) -> GateLine:
 
 
 def status_sentence(round: Round) -> str:
-    """The result of a round, or what it waits for."""
+    """The result of a round, or where it is; what it waits for there is said by `awaited_by`."""
     title = _(round.current_step["title"])
     match round.state:
         case Round.State.DONE:
@@ -134,12 +150,9 @@ def status_sentence(round: Round) -> str:
         case Round.State.AWAITING:
             text = _("%(model)s is ready. Check the results, then promote it or not.")
             return text % {"model": round.policy_after}
-    if round.step == Collect.name:
-        n, needed = count_new_judgments(round), round.options["judgments"]
-        return _("Collecting judgments: %(n)s of %(needed)s.") % {"n": f"{n:,}", "needed": f"{needed:,}"}
     if round.decision:
         return _("%(decision)s Now: %(step)s.") % {"decision": _decision_sentence(round), "step": title}
-    return _("%(step)s: in progress.") % {"step": title}
+    return _("Now: %(step)s.") % {"step": title}
 
 
 def _decision_sentence(round: Round) -> str:

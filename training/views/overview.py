@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET
 
 from annotation import analytics
 from annotation.access import Role, member_for
+from annotation.analytics.outlook import outlook
 from annotation.models import Member
 from annotation.queries import progress as count_progress
 from training.rounds.checklist import checklist
@@ -39,13 +40,14 @@ def _context(me: Member) -> dict[str, Any]:
     project = me.project
     progress = count_progress(project)
     members = analytics.busiest_today(project)
-    status = loop_status(project, progress, [member for member, _ in members])
+    ahead = outlook(project, progress)
+    status = loop_status(project, progress, [member for member, _ in members], ahead)
     guideline = project.guidelines.defer("text", "html").order_by("-number").first()
     steps = checklist(status, has_guidelines=guideline is not None, members=len(members))
     return {
         "me": me,
         "project": project,
-        "queue": analytics.queue_status(project, progress),
+        "queue": analytics.queue_status(project, progress, ahead),
         "loop": status,
         "next": next_step(status),
         "checklist": steps if me.role == Role.LEAD else [],

@@ -23,8 +23,9 @@ from training.rounds.gates import describe_gates
 from training.rounds.plan import describe_learning_rates, draft_round
 from training.rounds.queries import rounds_of
 from training.rounds.recipes import RECIPES, asks_judge
+from training.rounds.schedule import new_judgments
 from training.rounds.settings import RoundSettings, settings_of
-from training.rounds.timeline import build_timeline, status_sentence
+from training.rounds.timeline import awaited_by, build_timeline, status_sentence
 
 SUCCESS_MESSAGES = {
     "cancel": gettext_lazy("The round was cancelled. It can be resumed."),
@@ -63,6 +64,7 @@ def _overview(me: Member) -> dict[str, Any]:
             "open": next(
                 (_details(item) for item in rounds if item.loop_id == loop.pk and item.is_open), None
             ),
+            "new": new_judgments(loop),
             "closed": [_summary(item) for item in rounds if item.loop_id == loop.pk and not item.is_open],
         }
         for loop in me.project.loops.select_related("safety_project")
@@ -73,7 +75,7 @@ def _overview(me: Member) -> dict[str, Any]:
 def _details(round: Round) -> dict[str, Any]:
     return {
         "round": round,
-        "steps": build_timeline(round),
+        "steps": build_timeline(round, awaited_by(round)),
         "status": status_sentence(round),
         "allowed": transitions.allowed_transitions(round),
     }

@@ -92,5 +92,13 @@ class ProjectTests(EndpointTests, ApiTestCase, TestCase):
             "left": 3,
             "last_hour": 1,
             "percent": 25,
-            "eta_s": 10800.0,
+            "working": 1,
+            "eta_s": None,
+            "eta_low_s": None,
+            "eta_high_s": None,
         }
+        builders.items(self.project, 20, prefix="more")
+        for _ in range(5):
+            builders.judgment(self.project, self.bob)
+        said = self.get("projects/helpfulness/", self.dana).json()["progress"]
+        assert 0 < said["eta_low_s"] < said["eta_s"] < said["eta_high_s"]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NotRequired, TypedDict
 
 from django.utils.translation import gettext as _
 
+from annotation.logic.durations import duration
 from annotation.models import OpinionSet, Project, Snapshot
 from training.models import ModelVersion, Round, Run
 from training.registry.actions import free_name, names_in_use
@@ -75,6 +76,15 @@ ADVANCE = StepResult(advance=True)
 WAIT = StepResult(advance=False)
 
 
+@dataclass(frozen=True)
+class Awaited:
+    """What a round waits for, in a sentence. people: the judgments of annotators, none of whom works now if it `is_idle`."""
+
+    sentence: str
+    people: bool = False
+    is_idle: bool = False
+
+
 class Step(ABC):
     """One step of a round. The classes hold no state: a round is a row, and `STEPS` has one instance of each."""
 
@@ -121,6 +131,10 @@ class Step(ABC):
     @abstractmethod
     def check(self, round: Round) -> StepResult:
         """Whether the step is done, called until it is; a step without runs or people does its work here."""
+
+    def awaits(self, round: Round) -> Awaited:
+        """What the round waits for while it is at this step."""
+        return Awaited("")
 
     def result(self, round: Round) -> str:
         """What the page says of the step when it is done."""
@@ -175,6 +189,12 @@ class RunStep(Step):
             **vars(replace(arguments, config=config | arguments.config)),
         )
 
+    def awaits(self, round: Round) -> Awaited:
+        """Its runs that are not done: how far they are, and which of them no worker has taken yet."""
+        parts = [part["part"] for part in round.current_step["parts"]]
+        runs = [run for run in round.runs.all() if run.part in parts and not run.superseded and run.is_open]
+        return Awaited(" ".join(describe_run(run) for run in runs))
+
     def check(self, round: Round) -> StepResult:
         parts = [part["part"] for part in round.current_step["parts"]]
         runs = list(round.runs.filter(part__in=parts, superseded=False))
@@ -183,6 +203,18 @@ class RunStep(Step):
             reason = f"{stopped[0]}: {stopped[0].error or _('It was cancelled.')}"
             return StepResult(advance=False, state=Round.State.FAILED, reason=reason)
         return ADVANCE if all(run.state == Run.State.DONE for run in runs) else WAIT
+
+
+def describe_run(run: Run) -> str:
+    """What an open run waits for, or how far it is."""
+    if run.state == Run.State.QUEUED:
+        return _("%(run)s waits for a worker.") % {"run": run}
+    values = {"run": run, "percent": run.percent, "time": duration(run.eta_s)}
+    if run.total and run.eta_s:
+        return _("%(run)s is at %(percent)s%%, about %(time)s are left.") % values
+    return (
+        _("%(run)s is at %(percent)s%%.") if run.total else _("%(run)s loads its model and data.")
+    ) % values
 
 
 def new_model_name(round: Round, stem: str) -> str:

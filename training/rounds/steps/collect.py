@@ -7,11 +7,12 @@ from django.utils.translation import gettext_noop
 
 from annotation import analytics
 from annotation.actions import snapshots
+from annotation.analytics.outlook import joint_outlook
 from annotation.models import Project, Snapshot
 from annotation.queries import progress
 from training.models import Round
 from training.rounds.settings import settings_of
-from training.rounds.steps.base import ADVANCE, WAIT, Step, StepResult
+from training.rounds.steps.base import ADVANCE, WAIT, Awaited, Step, StepResult
 
 
 def count_new_judgments(round: Round) -> int:
@@ -41,6 +42,20 @@ class Collect(Step):
         new = count_new_judgments(round)
         pending = sum(progress(project).left for project in round.loop.projects)
         return ADVANCE if new >= settings_of(round).judgments or (new and not pending) else WAIT
+
+    def awaits(self, round: Round) -> Awaited:
+        needed, new = settings_of(round).judgments, count_new_judgments(round)
+        ahead = joint_outlook(round.loop.projects, at_most=max(0, needed - new))
+        values = {"new": f"{new:,}", "needed": f"{needed:,}", "ahead": ahead.sentence}
+        if not ahead.left and not new:
+            text = _("There is nothing in the queue to judge, and no new judgment.")
+        elif not ahead.left:
+            text = _("New judgments: %(new)s of %(needed)s. It goes on within seconds.")
+        elif ahead.left < needed - new:
+            text = _("New judgments: %(new)s of %(needed)s, or as many as the queue has. %(ahead)s")
+        else:
+            text = _("New judgments: %(new)s of %(needed)s. %(ahead)s")
+        return Awaited(text % values, people=True, is_idle=ahead.is_idle)
 
 
 class Freeze(Step):

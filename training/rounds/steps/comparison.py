@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotation.actions import queue
+from annotation.analytics.outlook import joint_outlook
 from annotation.logic.splits import digest
 from annotation.models import Prompt, Response, Slot
 from training.models import ModelVersion, Round, Run
@@ -15,6 +17,7 @@ from training.rounds.settings import settings_of
 from training.rounds.steps.base import (
     ADVANCE,
     WAIT,
+    Awaited,
     PlannedPart,
     RoundContext,
     RunArguments,
@@ -161,7 +164,19 @@ class HumanComparison(Step):
         round.save(update_fields=["report"])
 
     def check(self, round: Round) -> StepResult:
-        pending = Slot.objects.filter(item__in=round.report["people_items"], item__state="open").exclude(
-            state=Slot.State.DONE
+        return WAIT if self._pending(round).exists() else ADVANCE
+
+    def awaits(self, round: Round) -> Awaited:
+        left, items = self._pending(round).count(), len(round.report.get("people_items", []))
+        ahead = joint_outlook([round.loop.project], at_most=left)
+        text = _(
+            "Comparisons: %(items)s, judgments still missing: %(left)s. Annotators get them first. %(ahead)s"
         )
-        return WAIT if pending.exists() else ADVANCE
+        values = {"left": f"{left:,}", "items": f"{items:,}", "ahead": ahead.sentence}
+        return Awaited(text % values, people=True, is_idle=ahead.is_idle)
+
+    @staticmethod
+    def _pending(round: Round) -> QuerySet[Slot]:
+        """The slots of the comparisons that are not judged yet."""
+        items = round.report.get("people_items", [])
+        return Slot.objects.filter(item__in=items, item__state="open").exclude(state=Slot.State.DONE)
