@@ -119,6 +119,7 @@ LEAD: dict[str, Args] = {
     "round": _of("round"),
     "models": _project,
     "model-compare": _project,
+    "leaderboard": _project,
     "playground": _project,
     "model": _of("model"),
 }
@@ -184,6 +185,8 @@ NO_PAGES = {
         "playground-stream",
         "playground-events",
         "playground-queue",
+        "model-compare-start",
+        "model-compare-queue",
     ),
     "webhook-log",
     # files
@@ -196,6 +199,7 @@ NO_PAGES = {
         "image",
         "model-card",
         "model-download",
+        "model-compare-csv",
     ),
 }
 

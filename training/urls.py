@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import chat_settings, model_comparison, models, overview, playground, rounds, runs
+from training.views import (
+    chat_settings,
+    leaderboard,
+    model_comparison,
+    models,
+    overview,
+    playground,
+    rounds,
+    runs,
+)
 
 urlpatterns = [
     path("p/<slug:slug>/", overview.project, name="project"),
@@ -23,6 +32,18 @@ urlpatterns = [
     path("p/<slug:slug>/rounds/<int:pk>/<slug:verb>/", rounds.round_act, name="round-act"),
     path("p/<slug:slug>/models/", models.models, name="models"),
     path("p/<slug:slug>/models/compare/", model_comparison.model_compare, name="model-compare"),
+    path("p/<slug:slug>/models/compare.csv", model_comparison.model_compare_csv, name="model-compare-csv"),
+    path(
+        "p/<slug:slug>/models/compare/start/",
+        model_comparison.model_compare_start,
+        name="model-compare-start",
+    ),
+    path(
+        "p/<slug:slug>/models/compare/queue/",
+        model_comparison.model_compare_queue,
+        name="model-compare-queue",
+    ),
+    path("p/<slug:slug>/models/leaderboard/", leaderboard.leaderboard, name="leaderboard"),
     path("p/<slug:slug>/playground/", playground.playground, name="playground"),
     path(
         "p/<slug:slug>/playground/<slug:key>/stream/", playground.playground_stream, name="playground-stream"

@@ -21,15 +21,14 @@ class WinRate:
     share: Interval
 
 
+def win_rate(label: str, rate: dict[str, Any]) -> WinRate:
+    """rate: as `mean_win_rate` of `training.runs.comparisons` returns it."""
+    return WinRate(label, Interval(rate["mean"], rate["low"], rate["high"], rate["prompts"]))
+
+
 def win_rates(rates: list[dict[str, Any]]) -> list[WinRate]:
     """rates: entries of the report's `wins`, `by_tag` or `by_length`."""
-    return [
-        WinRate(
-            capfirst(rate.get("by") or rate["label"]),
-            Interval(rate["mean"], rate["low"], rate["high"], rate["prompts"]),
-        )
-        for rate in rates
-    ]
+    return [win_rate(capfirst(rate.get("by") or rate["label"]), rate) for rate in rates]
 
 
 def reward_by_kl(runs: list[dict[str, Any]]) -> Chart | None:
