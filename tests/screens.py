@@ -120,6 +120,7 @@ LEAD: dict[str, Args] = {
     "models": _project,
     "model-compare": _project,
     "leaderboard": _project,
+    "run-curves": _project,
     "playground": _project,
     "model": _of("model"),
 }
@@ -200,6 +201,7 @@ NO_PAGES = {
         "model-card",
         "model-download",
         "model-compare-csv",
+        "run-curves-csv",
     ),
 }
 

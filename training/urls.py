@@ -10,6 +10,7 @@ from training.views import (
     overview,
     playground,
     rounds,
+    run_curves,
     runs,
 )
 
@@ -19,6 +20,8 @@ urlpatterns = [
     path("p/<slug:slug>/settings/chat/", chat_settings.chat_settings, name="chat-settings"),
     path("p/<slug:slug>/runs/", runs.runs, name="runs"),
     path("p/<slug:slug>/runs/new/<slug:kind>/", runs.run_new, name="run-new"),
+    path("p/<slug:slug>/runs/curves/", run_curves.run_curves, name="run-curves"),
+    path("p/<slug:slug>/runs/curves.csv", run_curves.run_curves_csv, name="run-curves-csv"),
     path("p/<slug:slug>/runs/<int:pk>/", runs.run, name="run"),
     path("p/<slug:slug>/runs/<int:pk>/live/", runs.run_live, name="run-live"),
     path("p/<slug:slug>/runs/<int:pk>/cancel/", runs.run_cancel, name="run-cancel"),

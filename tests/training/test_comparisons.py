@@ -17,14 +17,14 @@ from django.urls import reverse
 from annotation.actions import judgments, leases
 from annotation.actions.queue import ItemSpec, enqueue
 from annotation.logic.judgment_input import ResponseRatings
-from annotation.logic.splits import digest
 from annotation.models import Item, Prompt, Response
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
+from tests.training.comparison_helpers import compare
 from tests.training.round_helpers import judge_items, make_loop, play
 from training.comparisons.pairs import Pair
 from training.comparisons.prompts import Search, read_all, read_page, read_place, write_place
-from training.models import ComparedPrompt, Comparison, ModelVersion, Round, Run
+from training.models import Comparison, ModelVersion, Round, Run
 from training.registry.actions import add_model
 from training.rounds import transitions
 from training.runs.actions import claim_run, finish_run
@@ -32,7 +32,7 @@ from training.runs.outputs import save_output, store_output
 
 
 class ComparisonCase(AccessTestCase):
-    """`compare` stores a comparison of two policies, whose gains the test names."""
+    """Two policies, old and new."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -47,44 +47,7 @@ class ComparisonCase(AccessTestCase):
         return add_model(project=self.project, kind="policy", name=name, location=f"hub:some/{name}@main")
 
     def compare(self, gains: list[float], tags: list[list[str]] | None = None) -> Comparison:
-        """Prompts p0, p1, … in that order, each answered once by both, the new policy's answer twice as long."""
-        tags = tags or [[] for _ in gains]
-        builders.imported(
-            self.project,
-            *({"id": f"p{n}", "prompt": f"Question {n}?", "tags": tags[n]} for n in range(len(gains))),
-        )
-        for n in range(len(gains)):
-            prompt = Prompt.objects.get(external_id=f"p{n}", project=self.project)
-            for version, text in (
-                (self.old, f"Old answer {n}."),
-                (self.new, f"New answer {n}, twice as long."),
-            ):
-                Response.objects.create(prompt=prompt, author=version.author, text=text, digest=digest(text))
-        scorer = add_model(project=self.project, kind="reward", name="judge", location="hub:some/judge@main")
-        run = Run.objects.create(
-            project=self.project,
-            kind="evaluate",
-            state="done",
-            config={},
-            model=scorer,
-            created_by=self.alice,
-        )
-        wins = [float(gain > 0) if gain else 0.5 for gain in gains]
-        comparison = Comparison.objects.create(
-            run=run, scorer=scorer, policy=self.new, baseline=self.old,
-            win_rate={"mean": sum(wins) / len(wins), "low": 0.0, "high": 1.0, "prompts": len(wins), "held_out": 0},
-        )  # fmt: skip
-        for n, gain in enumerate(gains):
-            prompt = Prompt.objects.get(external_id=f"p{n}", project=self.project)
-            ids = {
-                version.name: Response.objects.get(prompt=prompt, author=version.author).pk
-                for version in (self.old, self.new)
-            }
-            ComparedPrompt.objects.create(
-                comparison=comparison, prompt=prompt, gain=gain, win_rate=wins[n], policy_length=30, baseline_length=15,
-                scores={str(ids["old"]): 0.0, str(ids["new"]): gain},
-            )  # fmt: skip
-        return comparison
+        return compare(self.pair, self.alice, gains, tags)
 
     def judge(self, external_id: str, *, prefers_new: bool, flags: tuple[str, ...] = ()) -> None:
         """A judgment of both answers to a prompt; the flags are of the new one."""

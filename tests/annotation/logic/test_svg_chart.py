@@ -20,11 +20,6 @@ def test_points_are_spaced_evenly_with_high_values_at_the_top() -> None:
     assert [(a.x, b.x) for a, b in chart.lines] == [(16.67, 50.0), (50.0, 83.33)]
 
 
-@pytest.mark.parametrize(("lowest", "floor"), [(0.71, 0.5), (0.5, 0.5), (0.49, 0.4), (0.13, 0.0), (0.0, 0.0)])
-def test_an_axis_of_percentages_begins_at_a_half_or_below_all(lowest: float, floor: float) -> None:
-    assert svg_chart.percent_axis_low([0.9, lowest]) == pytest.approx(floor)
-
-
 @pytest.mark.parametrize("low", [0.0, 0.2, 0.4, 0.5])
 def test_its_lines_are_at_round_numbers(low: float) -> None:
     labels = [tick.label for tick in column_chart([Point(1, "", "a")], low=low, high=1, percent=True).y_ticks]
