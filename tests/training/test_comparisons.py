@@ -201,6 +201,7 @@ class PageTests(ComparisonCase):
         assert by_tag == {"a": (0.5, 2), "b": (0.5, 2)}
         (by_length,) = page.context["by_length"]
         assert (by_length.label, by_length.share.n) == ("Longer by more than a quarter", 4)
+        assert judges[1].rate.share.low == pytest.approx(0.342, abs=1e-3), "two prompts tell little"
         people = self.client.get(self.url(**self.models, by="people"))
         assert [one.share.value for one in people.context["by_tag"]] == [1.0, 1.0]
         swapped = self.client.get(self.url(a=self.new.pk, b=self.old.pk))
@@ -276,6 +277,7 @@ class LeaderboardTests(ComparisonCase):
         assert (first.author, model, second.author) == (self.new.author, self.new, self.old.author)
         assert (first.comparisons, second.comparisons) == (3, 3)
         assert first.points + second.points == pytest.approx(2000)
+        assert first.low < 1000 < first.high, "three comparisons tell little"
         assert self.rates(page) == {
             ("new", "old"): [("", 0.667, 3), ("judge", 0.625, 4)],
             ("old", "new"): [("", 0.333, 3), ("judge", 0.375, 4)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,17 @@ from django.db import connection
 
 from annotation.analytics.figures import figure
 from annotation.analytics.filters import NO_FILTERS, Filters
-from annotation.logic.consensus import bradley_terry
+from annotation.logic.consensus import bradley_terry, bradley_terry_errors
 from annotation.models import Author, Project
 from annotation.models.judgments import is_current
 from training.comparisons.pairs import SHARE
-from training.runs.comparisons import mean_win_rate
+from training.runs.comparisons import cautious_win_rate
 
 JsonObject = dict[str, Any]
 BLOCKS, RESAMPLES = 200, 100
 """Items are resampled in so many blocks, so often."""
+ELO = 400 / math.log(10)
+"""Elo points for a factor of e in the odds."""
 BOTH_PLACED = f"""
 FROM annotation_placement AS placed
 JOIN annotation_placement AS beside ON beside.judgment_id = placed.judgment_id AND beside.id <> placed.id
@@ -78,7 +80,7 @@ class PolicyRating:
 @dataclass(frozen=True)
 class PairRate:
     """How often the first of two authors is preferred to the second, by `judge`: a reward model's name, or empty for people.
-    rate: as `mean_win_rate` returns it, over prompts."""
+    rate: as `cautious_win_rate` returns it, over prompts."""
 
     first: int
     second: int
@@ -118,12 +120,14 @@ def _rate_pairs(project: Project, filters: Filters) -> list[tuple[int, int, str,
     values["project"] = project.pk
     with connection.cursor() as cursor:
         cursor.execute(SHARES.format(conditions=conditions), values)
-        found = [(first, second, "", mean_win_rate(shares)) for first, second, shares in cursor.fetchall()]
+        found = [
+            (first, second, "", cautious_win_rate(shares)) for first, second, shares in cursor.fetchall()
+        ]
         cursor.execute(SCORED, {"project": project.pk})
         scored = cursor.fetchall()
         comparisons = [comparison for *_others, comparison in scored]
         cursor.execute(SCORED_SHARES, {"tag": filters.tag, "comparisons": comparisons})
-        rates = {comparison: mean_win_rate(shares) for comparison, shares in cursor.fetchall()}
+        rates = {comparison: cautious_win_rate(shares) for comparison, shares in cursor.fetchall()}
     newest_first = sorted(scored, key=lambda row: -row[-1])
     return found + [
         (policy, baseline, scorer, rates[comparison])
@@ -134,7 +138,8 @@ def _rate_pairs(project: Project, filters: Filters) -> list[tuple[int, int, str,
 
 @figure
 def _rate_authors(project: Project, filters: Filters) -> list[tuple[int, float, float, float, int]]:
-    """Author id, points, low, high, comparisons. Intervals are a bootstrap over blocks of items."""
+    """Author id, points, low, high, comparisons. Intervals are a bootstrap over blocks of items, and no narrower than the
+    likelihood allows: where somebody won every comparison, so it does in every resample."""
     conditions, values = filters.where_annotator()
     with connection.cursor() as cursor:
         cursor.execute(PREFERENCES.format(conditions=conditions), values | {"project": project.pk})
@@ -149,21 +154,28 @@ def _rate_authors(project: Project, filters: Filters) -> list[tuple[int, float, 
         comparisons[better] += times
         comparisons[worse] += times
     wins = list(blocks.values())
-    points = _elo_points(wins, len(index))
+    total = _total(wins, len(index))
+    points = _elo_points(total)
+    errors = [ELO * error for error in bradley_terry_errors(total, [point / ELO for point in points])]
     rng = random.Random(0)  # noqa: S311 - a draw to be repeated, not a secret
-    resampled = [_elo_points(rng.choices(wins, k=len(wins)), len(index)) for _ in range(RESAMPLES)]
+    resampled = [_elo_points(_total(rng.choices(wins, k=len(wins)), len(index))) for _ in range(RESAMPLES)]
     rows = []
     for author, place in index.items():
         spread = sorted(sample[place] for sample in resampled)
-        low, high = spread[int(0.025 * RESAMPLES)], spread[int(0.975 * RESAMPLES) - 1]
+        low = min(spread[int(0.025 * RESAMPLES)], points[place] - 1.96 * errors[place])
+        high = max(spread[int(0.975 * RESAMPLES) - 1], points[place] + 1.96 * errors[place])
         rows.append((author, points[place], low, high, round(comparisons[author])))
     return sorted(rows, key=lambda row: -row[1])
 
 
-def _elo_points(blocks: Iterable[Sequence[tuple[int, int, float]]], count: int) -> list[float]:
-    """blocks: the wins of each, of authors as indices below `count`."""
+def _total(blocks: Iterable[Wins], count: int) -> list[list[float]]:
+    """How often each of `count` authors was preferred to each other one, in all blocks."""
     wins = [[0.0] * count for _ in range(count)]
     for block in blocks:
         for better, worse, times in block:
             wins[better][worse] += times
-    return [1000 + 400 * strength / math.log(10) for strength in bradley_terry(wins, rounds=100)]
+    return wins
+
+
+def _elo_points(wins: list[list[float]]) -> list[float]:
+    return [1000 + ELO * strength for strength in bradley_terry(wins, rounds=100)]

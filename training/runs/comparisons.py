@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from annotation.logic.agreement import wilson
 from annotation.logic.splits import digest
 from annotation.models import Prompt, Response
 from training.models import ComparedPrompt, Comparison, Run
 
 JsonObject = dict[str, Any]
 BATCH = 1000
+FEW = 30
+"""Prompts below which their deviation says too little of how far their mean may be off."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ def mean_win_rate(rates: Sequence[float]) -> JsonObject:
     return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "prompts": len(rates)}
 
 
+def cautious_win_rate(rates: Sequence[float]) -> JsonObject:
+    """The same; of fewer than `FEW` prompts with Wilson's interval, which has a width even if all of them agree."""
+    rate = mean_win_rate(rates)
+    if len(rates) < FEW:
+        rate["low"], rate["high"] = wilson(sum(rates), len(rates))
+    return rate
+
+
 def store_comparison(
     run: Run, answers: Mapping[int, list[list[str]]], scores: Mapping[int, list[float]]
 ) -> Comparison | None:
@@ -66,7 +77,7 @@ def store_comparison(
         return None
     prompts = [match.prompt_id for match in matches]
     held_out = Prompt.objects.filter(pk__in=prompts, split=Prompt.Split.HELD_OUT).count()
-    win_rate = mean_win_rate([match.win_rate for match in matches]) | {"held_out": held_out}
+    win_rate = cautious_win_rate([match.win_rate for match in matches]) | {"held_out": held_out}
     comparison = Comparison.objects.create(
         run=run, scorer=run.model, policy=new, baseline=old, win_rate=win_rate
     )
