@@ -43,11 +43,15 @@ def my_day(user: User) -> dict[str, object]:
         Point(count, _title(at, count), _label(at), name=f"{at:%-H:%M}") if count else _label(at)
         for at, count in zip(starts, by_hour, strict=True)
     ]
-    names = {"x_name": gettext("hour"), "y_name": gettext("items")}
-    return {
-        "day": day,
-        "chart": column_chart(hours, low=0, high=count_axis_high(by_hour), bars=True, **names),
-    }
+    chart = column_chart(
+        hours,
+        low=0,
+        high=count_axis_high(by_hour),
+        bars=True,
+        x_name=gettext("hour"),
+        y_name=gettext("items"),
+    )
+    return {"day": day, "chart": chart}
 
 
 def _title(at: datetime, count: int) -> str:

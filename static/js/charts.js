@@ -56,7 +56,8 @@ export class Charts {
     for (const { title, names, large } of groups) {
       let card = this.cards.get(title);
       if (!card) {
-        card = new Card({ title, large, metric: this.label(names[0]) });
+        const metric = this.label(names[0]);
+        card = new Card({ title, large, metric: { ...metric, unit: metric.unit || title } });
         this.cards.set(title, card);
         this.box.append(card.element);
         card.resize();
@@ -169,7 +170,7 @@ export class Card {
     });
     const wrap = createElement("div", "table-wrap", table);
     wrap.tabIndex = 0;
-    wrap.setAttribute("role", "region");
+    wrap.setAttribute("role", "group");
     wrap.setAttribute("aria-label", this.element.getAttribute("aria-label"));
     this.table.append(wrap);
   }

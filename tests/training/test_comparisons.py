@@ -338,6 +338,12 @@ class MissingTests(ComparisonCase):
         page = self.client.get(self.url(**self.models))
         self.assertContains(page, "The project has no reward model yet.")
         assert [row.prompt.pk for row in page.context["rows"]] == sorted(prompts)
+        csv_lines = b"".join(  # type: ignore[arg-type]
+            self.client.get(
+                f"{reverse('model-compare-csv', args=[self.project.slug])}?{page.context['link']}"
+            )
+        ).splitlines()
+        assert len(csv_lines) == 1 + len(prompts), "without a judge it has what the page has"
         scorer = add_model(project=self.project, kind="reward", name="judge", location="hub:some/judge@main")
         self.assertContains(
             self.client.post(start, {**self.models, "missing": "scores"}, follow=True),

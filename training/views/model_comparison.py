@@ -230,7 +230,8 @@ def model_compare_csv(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The prompts of the page's search with both models' answers, as CSV."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     pair = _pair(me, request.GET)
-    search = read_search(request.GET, pair.comparisons(), has_people=True)
+    # the page's link names the judge, if there is one
+    search = read_search(request.GET, pair.comparisons(), has_people=False)
     name = f"{pair.baseline.name}-{pair.policy.name}.csv"
     return stream_response(_csv_lines(pair, search), content_type="text/csv; charset=utf-8", name=name)
 
