@@ -331,6 +331,11 @@ class MissingTests(ComparisonCase):
         page = self.client.get(self.url(**self.models))
         assert page.context["open_runs"] == runs[::-1]
         self.assertNotContains(page, "Generate answers</button>")
+        self.assertContains(
+            self.client.post(start, {**self.models, "missing": "answers"}, follow=True),
+            "wait until it is done",
+        )
+        assert Run.objects.count() == 2
         prompts = runs[0].inputs["prompt_ids"]
         common = {"temperature": 1.0, "seed": 1, "token_ids": None, "finished": True}
         for run, text in zip(runs, ("Of the new policy", "Of the old one"), strict=True):

@@ -55,13 +55,20 @@ def _answers_of(version: ModelVersion) -> list[Run]:
     return list(done.order_by("-pk")[:RECENT])
 
 
+def _check_none_is_open(pair: Pair) -> None:
+    if runs := open_runs(pair):
+        text = _("%(runs)s makes what is missing: wait until it is done.")
+        raise RunError("runs", text % {"runs": runs[0]})
+
+
 def generate_answers(*, pair: Pair, creator: User) -> list[Run]:
     """Start the runs in which both answer the same prompts: those that one of them has answered already, otherwise held-out
     ones or, in a project without any, others.
 
     Raises:
-        RunError: there are no prompts, or a model may not be used; nothing is started then.
+        RunError: there are no prompts, a model may not be used, or such runs are open already; nothing is started then.
     """
+    _check_none_is_open(pair)
     versions = [pair.policy, pair.baseline]
     earlier = next((run for version in versions for run in _answers_of(version)), None)
     if earlier is not None:
@@ -90,8 +97,10 @@ def score_answers(*, pair: Pair, scorer: ModelVersion, creator: User) -> Run:
     """Start the run in which a reward model scores what both have answered.
 
     Raises:
-        RunError: they have not answered the same prompts in any run, or the reward model may not be used.
+        RunError: they have not answered the same prompts in any run, the reward model may not be used, or such a run is open
+            already.
     """
+    _check_none_is_open(pair)
     runs = answered_runs(pair)
     if runs is None:
         raise RunError("answers", _("The two have not answered the same prompts in any run yet."))
