@@ -120,6 +120,8 @@ LEAD: dict[str, Args] = {
     "round": _of("round"),
     "models": _project,
     "model-compare": _project,
+    "leaderboard": _project,
+    "run-curves": _project,
     "playground": _project,
     "model": _of("model"),
 }
@@ -185,6 +187,8 @@ NO_PAGES = {
         "playground-stream",
         "playground-events",
         "playground-queue",
+        "model-compare-start",
+        "model-compare-queue",
     ),
     "webhook-log",
     # files
@@ -197,6 +201,8 @@ NO_PAGES = {
         "image",
         "model-card",
         "model-download",
+        "model-compare-csv",
+        "run-curves-csv",
     ),
 }
 

@@ -21,7 +21,8 @@ from annotation.logic.principles import read_principles
 from annotation.logic.questions import read_questions
 from annotation.models import Author, ChatSettings, Delivery, Judgment, Member, Project, Turn, User
 from tests import builders, opinions, screens
-from tests.training import round_helpers
+from tests.training import comparison_helpers, round_helpers
+from training.comparisons.pairs import Pair
 from training.models import Run
 from training.registry.actions import add_model
 from training.rounds import transitions
@@ -95,6 +96,10 @@ def make_world(alice: User, bob: User) -> screens.World:
     project.members.update(confirmed_guideline=project.guideline)
     frozen = snapshots.create_snapshot(project=project, creator=alice)
     policy = add_model(project=project, kind="policy", name="policy-0", location="hub:somewhere/policy@main")
+    other = add_model(project=project, kind="policy", name="policy-1", location="hub:somewhere/other@main")
+    comparison_helpers.compare(
+        Pair(policy=other, baseline=policy), alice, [-1.5, 0.0, 0.5], [["chat"], [], ["facts"]]
+    )
     run = start_run(project=project, kind="reward", creator=alice, snapshot=frozen)
     claimed = claim_run(run.pk)
     assert claimed is not None

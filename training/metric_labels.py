@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils.translation import gettext
@@ -293,40 +293,12 @@ METRIC_LABELS: dict[str, MetricLabel] = {
 """By name, in the order of the lists on pages; `label_of` translates them."""
 
 
-@dataclass(frozen=True)
-class Chart:
-    """Metrics that share a chart. `large` charts come first, two in a row."""
-
-    title: str
-    names: tuple[str, ...]
-    large: bool = False
-
-
-CHARTS = (
-    Chart(_("Reward"), ("reward", "held_out_reward", "held_out_second_reward"), large=True),
-    Chart(_("Loss"), ("loss", "held_out_loss"), large=True),
-    Chart(_("Accuracy"), ("accuracy", "held_out_accuracy", "criteria_accuracy"), large=True),
-    Chart(_("Rewards"), ("reward_chosen", "reward_rejected")),
-    Chart(_("Reward margin"), ("reward_margin",)),
-    Chart(_("KL"), ("kl", "held_out_kl")),
-)
-"""Every other metric has a small chart of its own."""
-
-
 def label_of(name: str) -> MetricLabel:
     """The label of a metric, in the reader's language; one that is not listed is labelled with its own name."""
     metric = METRIC_LABELS.get(name)
     if metric is None:
         return MetricLabel(name, name.replace("_", " ").capitalize(), "")
     return replace(metric, label=gettext(metric.label), description=gettext(metric.description))
-
-
-def chart_data() -> dict[str, Any]:
-    """Labels and charts as JSON, for the script of a run's page."""
-    return {
-        "metrics": {name: asdict(label_of(name)) for name in METRIC_LABELS},
-        "charts": [asdict(replace(chart, title=gettext(chart.title))) for chart in CHARTS],
-    }
 
 
 def format_value(name: str, value: float | None) -> str:

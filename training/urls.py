@@ -2,7 +2,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import chat_settings, model_comparison, models, overview, playground, rounds, runs
+from training.views import (
+    chat_settings,
+    leaderboard,
+    model_comparison,
+    models,
+    overview,
+    playground,
+    rounds,
+    run_curves,
+    runs,
+)
 
 urlpatterns = [
     path("p/<slug:slug>/", overview.project, name="project"),
@@ -10,6 +20,8 @@ urlpatterns = [
     path("p/<slug:slug>/settings/chat/", chat_settings.chat_settings, name="chat-settings"),
     path("p/<slug:slug>/runs/", runs.runs, name="runs"),
     path("p/<slug:slug>/runs/new/<slug:kind>/", runs.run_new, name="run-new"),
+    path("p/<slug:slug>/runs/curves/", run_curves.run_curves, name="run-curves"),
+    path("p/<slug:slug>/runs/curves.csv", run_curves.run_curves_csv, name="run-curves-csv"),
     path("p/<slug:slug>/runs/<int:pk>/", runs.run, name="run"),
     path("p/<slug:slug>/runs/<int:pk>/live/", runs.run_live, name="run-live"),
     path("p/<slug:slug>/runs/<int:pk>/cancel/", runs.run_cancel, name="run-cancel"),
@@ -23,6 +35,18 @@ urlpatterns = [
     path("p/<slug:slug>/rounds/<int:pk>/<slug:verb>/", rounds.round_act, name="round-act"),
     path("p/<slug:slug>/models/", models.models, name="models"),
     path("p/<slug:slug>/models/compare/", model_comparison.model_compare, name="model-compare"),
+    path("p/<slug:slug>/models/compare.csv", model_comparison.model_compare_csv, name="model-compare-csv"),
+    path(
+        "p/<slug:slug>/models/compare/start/",
+        model_comparison.model_compare_start,
+        name="model-compare-start",
+    ),
+    path(
+        "p/<slug:slug>/models/compare/queue/",
+        model_comparison.model_compare_queue,
+        name="model-compare-queue",
+    ),
+    path("p/<slug:slug>/models/leaderboard/", leaderboard.leaderboard, name="leaderboard"),
     path("p/<slug:slug>/playground/", playground.playground, name="playground"),
     path(
         "p/<slug:slug>/playground/<slug:key>/stream/", playground.playground_stream, name="playground-stream"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, log, sqrt
 
 from annotation.logic.ranking import dense
 
@@ -52,6 +52,37 @@ def bradley_terry(wins: Sequence[Sequence[float]], *, prior: float = 0.5, rounds
         if done:
             break
     return [log(s) for s in strengths]
+
+
+def bradley_terry_errors(
+    wins: Sequence[Sequence[float]], strengths: Sequence[float], *, prior: float = 0.5
+) -> list[float]:
+    """Standard errors of the log strengths: from the inverse of the information matrix of their likelihood, with the prior's wins
+    and losses, on the plane where their mean is 0."""
+    k = len(wins)
+    # the matrix is singular along equal shifts of all strengths: adding 1/k to each entry fixes their mean
+    matrix = [[1 / k] * k for _ in range(k)]
+    for i in range(k):
+        for j in range(k):
+            if i != j:
+                chance = 1 / (1 + exp(strengths[j] - strengths[i]))
+                information = (wins[i][j] + wins[j][i] + 2 * prior) * chance * (1 - chance)
+                matrix[i][i] += information
+                matrix[i][j] -= information
+    # of the inverse, 1/k in each entry belongs to that shift
+    return [sqrt(max(0.0, row[i] - 1 / k)) for i, row in enumerate(_inverse(matrix))]
+
+
+def _inverse(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Of a positive definite matrix, by Gauss and Jordan."""
+    k = len(matrix)
+    rows = [[*row, *(float(i == j) for j in range(k))] for i, row in enumerate(matrix)]
+    for i in range(k):
+        rows[i] = [value / rows[i][i] for value in rows[i]]
+        for j in range(k):
+            if i != j and rows[j][i]:
+                rows[j] = [a - rows[j][i] * b for a, b in zip(rows[j], rows[i], strict=True)]
+    return [row[k:] for row in rows]
 
 
 def kemeny(rankings: Rankings) -> list[int]:

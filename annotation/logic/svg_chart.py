@@ -18,7 +18,8 @@ BAR_SHARE_OF_COLUMN = 0.64
 class Point:
     """A value with its bounds, the text that describes it, and a link to what it is made of.
 
-    `label` names its column on the x axis; `x` is its place on a numeric one. `radius` is in pixels.
+    `label` names its column on the x axis, `name` the same in full; `x` is its place on a numeric one. `n` is of how many
+    observations it is; `series` the line that it belongs to, where there are several. `radius` is in pixels.
     """
 
     value: float
@@ -29,6 +30,9 @@ class Point:
     high: float | None = None
     href: str = ""
     radius: float = 4.5
+    name: str = ""
+    n: int | None = None
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,20 @@ class Axis:
         return [(value, f"{100 * value:.0f}%" if self.percent else f"{value:.3g}") for value in values]
 
 
+def round_axis(low: float, high: float, name: str = "") -> Axis:
+    """An axis around two values, from one round number to another, with two to six parts between round numbers."""
+    span = high - low or abs(high) or 1.0
+    size = 10 ** floor(log10(span / 4))
+    step = next(times * size for times in (1, 2, 5, 10) if times * size >= span / 4 - 1e-12)
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    last = max(last, first + 2)
+    return Axis(first * step, last * step, last - first, name=name)
+
+
 @dataclass(frozen=True)
 class PlacedPoint:
-    """A point with its position; `y`, `top` and `bottom` count from the top. Its column starts at `left`, its bar at `bar`."""
+    """A point with its position; `y`, `top` and `bottom` count from the top. Its column starts at `left`, its bar at `bar`;
+    `series` is the number of its line, from 0."""
 
     point: Point
     x: float
@@ -62,6 +77,7 @@ class PlacedPoint:
     bottom: float
     left: float = 0.0
     bar: float = 0.0
+    series: int = 0
 
     @property
     def height(self) -> float:
@@ -88,7 +104,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Chart:
-    """`kind` is line, bars or scatter. `column` and `bar` are widths; `lines` join two points each."""
+    """`kind` is line, bars or scatter. `column` and `bar` are widths; `lines` join two points each. `reference` is the position
+    of the value that others are compared with. Values of an axis whose `…_percent` holds are shares."""
 
     kind: str
     points: list[PlacedPoint]
@@ -101,6 +118,10 @@ class Chart:
     x_name: str = ""
     y_name: str = ""
     diagonal: bool = False
+    reference: float | None = None
+    x_percent: bool = False
+    y_percent: bool = False
+    series: Sequence[str] = ()
 
 
 def column_chart(
@@ -111,10 +132,14 @@ def column_chart(
     percent: bool = False,
     bars: bool = False,
     events: Sequence[Event] = (),
+    x_name: str = "",
+    y_name: str = "",
+    reference: float | None = None,
 ) -> Chart:
     """Points in columns of equal width, joined by a line or as bars; of an empty column only its label.
 
-    The y axis goes from `low` to `high`, with ticks at round numbers: of percentages every ten, or every twenty.
+    The y axis goes from `low` to `high`, with ticks at round numbers: of percentages every ten, or every twenty. `reference`: a
+    value that others are compared with, which gets a line.
     """
     tenths = round((high - low) * 10)
     y = Axis(low, high, (tenths if tenths <= 5 else tenths // 2) if percent else 4, percent)
@@ -138,6 +163,10 @@ def column_chart(
         [replace(event, x=round(column * event.at, 2)) for event in events],
         round(column, 3),
         round(column * BAR_SHARE_OF_COLUMN, 3),
+        x_name,
+        y_name,
+        reference=None if reference is None else round(100 - y.position(reference), 2),
+        y_percent=percent,
     )
 
 
@@ -145,7 +174,10 @@ def scatter_chart(
     series: Sequence[Sequence[Point]], *, x: Axis, y: Axis, joined: bool = False, diagonal: bool = False
 ) -> Chart:
     """Points on two numeric axes; `joined` draws a line through each series, `diagonal` where both are equal."""
-    placed = [[_place(point, x.position(point.x), y) for point in points] for points in series]
+    placed = [
+        [replace(_place(point, x.position(point.x), y), series=number) for point in points]
+        for number, points in enumerate(series)
+    ]
     return Chart(
         "scatter",
         [point for points in placed for point in points],
@@ -155,6 +187,9 @@ def scatter_chart(
         x_name=x.name,
         y_name=y.name,
         diagonal=diagonal,
+        x_percent=x.percent,
+        y_percent=y.percent,
+        series=[points[0].series for points in series if points and points[0].series],
     )
 
 
@@ -176,12 +211,6 @@ def _thinned(labels: Sequence[str]) -> list[str]:
     count = sum(map(bool, labels))
     every = ceil(count / min(MAX_LABELS, MAX_LABEL_CHARACTERS // longest)) or 1
     return [label if (len(labels) - 1 - n) % every == 0 else "" for n, label in enumerate(labels)]
-
-
-def percent_axis_low(values: Sequence[float]) -> float:
-    """The start of an axis of percentages: 50 percent if no value is lower, else 0, 20 or 40 percent."""
-    lowest = min(values, default=1.0)
-    return 0.5 if lowest >= 0.5 else max(0.0, floor(lowest * 5) / 5)
 
 
 def count_axis_high(values: Sequence[float]) -> float:

@@ -59,6 +59,12 @@ def decimal(value: object) -> str:
 
 
 @register.filter
+def signed(value: float) -> str:
+    """`-0.4193 -> "−0.42"`, `0.5 -> "+0.50"`."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+@register.filter
 def on_scale(value: float) -> str:
     """Position of an alpha or tau from -0.2 to 1 on a scale from 0 to 100, for lengths in SVG."""
     return f"{100 * (min(1.0, max(-0.2, value)) + 0.2) / 1.2:.1f}"

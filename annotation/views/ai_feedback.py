@@ -56,7 +56,6 @@ def _report(opinion_set: OpinionSet) -> dict[str, Any]:
     return {
         "report": report,
         "comparison": report.trust.comparison,
-        "calibration": bins,
         "calibration_chart": calibration_chart(bins),
         "min_ratio": judge_trust.MIN_RATIO,
         "min_swap_consistency": judge_trust.MIN_SWAP_CONSISTENCY,

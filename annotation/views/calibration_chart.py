@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from annotation.logic.svg_chart import Axis, Chart, Point, scatter_chart
 
-# a model is never surer of a pair than of its reverse, so there is nothing below 50%
+# a model is never surer of a pair than of its reverse, so only how often it is right may be below 50%
 LOWEST = 0.5
 MAX_RADIUS, MIN_RADIUS = 13.0, 3.0
 
@@ -27,12 +27,14 @@ def calibration_chart(bins: Sequence[dict[str, Any]]) -> Chart | None:
             line["accuracy"],
             _description(line),
             x=line["confidence"],
+            n=line["pairs"],
             radius=round(max(MIN_RADIUS, MAX_RADIUS * (line["pairs"] / most) ** 0.5), 1),
         )
         for line in filled
     ]
-    confidence = Axis(LOWEST, 1.0, percent=True, name=_("how sure it is"))
-    accuracy = Axis(LOWEST, 1.0, percent=True, name=_("how often it is right"))
+    low = LOWEST if all(line["accuracy"] >= LOWEST for line in filled) else 0.0
+    confidence = Axis(low, 1.0, percent=True, name=_("how sure it is"))
+    accuracy = Axis(low, 1.0, percent=True, name=_("how often it is right"))
     return scatter_chart([points], x=confidence, y=accuracy, diagonal=True)
 
 

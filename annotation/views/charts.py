@@ -21,6 +21,8 @@ from annotation.logic.svg_chart import Bar, Chart, Event, Point, column_chart, h
 from annotation.models import Project
 
 HOUR = timedelta(hours=1)
+CHANCE = 0.5
+"""How often two people order two answers the same way if both toss a coin."""
 
 
 def items_url(project: Project, **search: object) -> str:
@@ -60,6 +62,13 @@ def _step_text(at: datetime, step: TimeStep) -> str:
     }
 
 
+def _time_name(step: TimeStep) -> str:
+    """The name of a time axis."""
+    if step.within_a_day:
+        return _("time, %(zone)s") % {"zone": timezone.get_current_timezone_name()}
+    return _("day") if step.width == DAY else _("first day of the period")
+
+
 def interval_text(interval: Interval) -> str:
     """A share with its 95% interval, in words."""
     return _("%(share)s%%, between %(low)s%% and %(high)s%%") % {
@@ -90,6 +99,8 @@ def agreement_over_time(
             description=_("%(time)s: %(share)s, of %(n)s pairs")
             % {"time": _step_text(at, step), "share": interval_text(shares[at]), "n": f"{shares[at].n:,}"},
             href=items_url(project, sort=LEAST_AGREED, **_time_range(at, step)),
+            name=_step_text(at, step),
+            n=shares[at].n,
         )
         if at in shares
         else _label(at, step)
@@ -97,9 +108,12 @@ def agreement_over_time(
     ]
     return column_chart(
         points,
-        low=svg_chart.percent_axis_low([share.low for share in shares.values()]),
+        low=0.0,
         high=1.0,
         percent=True,
+        x_name=_time_name(step),
+        y_name=_("pairs ordered the same way"),
+        reference=CHANCE,
         events=[
             replace(event, at=(at - span.first) / step.width)
             for at, event in events
@@ -119,10 +133,18 @@ def judgments_over_time(project: Project, counts: list[tuple[datetime, int]], st
             description=ngettext("%(time)s: %(n)s judgment", "%(time)s: %(n)s judgments", n)
             % {"time": _step_text(at, step), "n": f"{n:,}"},
             href=items_url(project, **_time_range(at, step)) if n else "",
+            name=_step_text(at, step),
         )
         for at, n in counts
     ]
-    return column_chart(points, low=0, high=svg_chart.count_axis_high([n for _, n in counts]), bars=True)
+    return column_chart(
+        points,
+        low=0,
+        high=svg_chart.count_axis_high([n for _at, n in counts]),
+        bars=True,
+        x_name=_time_name(step),
+        y_name=_("judgments"),
+    )
 
 
 def seconds_over_time(speed: Iterable[tuple[datetime, int, float]]) -> Chart | None:
@@ -140,10 +162,18 @@ def seconds_over_time(speed: Iterable[tuple[datetime, int, float]]) -> Chart | N
                 n,
             )
             % {"day": date_format(at, "j F"), "seconds": f"{seconds:.0f}", "n": n},
+            name=date_format(at, "j F Y"),
+            n=n,
         )
         for at, n, seconds in days
     ]
-    return column_chart(points, low=0, high=svg_chart.count_axis_high([point.value for point in points]))
+    return column_chart(
+        points,
+        low=0,
+        high=svg_chart.count_axis_high([point.value for point in points]),
+        x_name=_("day"),
+        y_name=_("seconds per item, median"),
+    )
 
 
 def degree_bars(project: Project, degrees: list[tuple[str, str, int]]) -> list[Bar]:

@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_GET
 
 from annotation import queries, timesheets
@@ -40,10 +40,18 @@ def my_day(user: User) -> dict[str, object]:
         day.add(act)
         by_hour[(act.at - midnight) // HOUR] += act.kind == "item"
     hours = [
-        Point(count, _title(at, count), _label(at)) if count else _label(at)
+        Point(count, _title(at, count), _label(at), name=f"{at:%-H:%M}") if count else _label(at)
         for at, count in zip(starts, by_hour, strict=True)
     ]
-    return {"day": day, "chart": column_chart(hours, low=0, high=count_axis_high(by_hour), bars=True)}
+    chart = column_chart(
+        hours,
+        low=0,
+        high=count_axis_high(by_hour),
+        bars=True,
+        x_name=gettext("hour"),
+        y_name=gettext("items"),
+    )
+    return {"day": day, "chart": chart}
 
 
 def _title(at: datetime, count: int) -> str:

@@ -1,17 +1,18 @@
-// Line charts of a run's metrics by uPlot: one card per group, with what each metric means, in the colours of the theme.
-import { gettext, ngettext } from "./gettext.js";
+// Cards with line charts: one a group of metrics, with what each metric means, the values under the cursor, and a table.
+import { gettext } from "./gettext.js";
+import { LineChart, lineKey } from "./line-chart.js";
 
 export class Charts {
-  // known: {metrics: {name: {label, description, percent}}, charts: [{title, names, large}]}
-  constructor(box, known) {
+  // known: {metrics: {name: {label, description, percent, unit, reference}}, charts: [{title, names, large}]}
+  // csv: (names) => the address of a card's values as CSV
+  constructor(box, known, csv) {
     this.box = box;
     this.known = known;
+    this.csv = csv;
     this.curves = new Map(); // name -> Map(step -> value)
-    this.cards = new Map(); // title -> {names, plot, keys, …}
+    this.cards = new Map(); // title -> Card
     this.isDrawScheduled = false;
     new ResizeObserver(() => this.resize()).observe(box);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
-    new MutationObserver(() => this.redraw()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   }
 
   set(curves) {
@@ -47,112 +48,140 @@ export class Charts {
   }
 
   label(name) {
-    return this.known.metrics[name] || { label: name.replaceAll("_", " "), description: "", percent: false };
+    return labelOf(this.known, name);
   }
 
   draw() {
-    for (const group of this.groups()) {
-      let card = this.cards.get(group.title);
-      if (card && card.names.join() !== group.names.join()) {
-        card.plot.destroy();
-        card.element.remove();
-        card = null;
-      }
+    const groups = this.groups();
+    for (const { title, names, large } of groups) {
+      let card = this.cards.get(title);
       if (!card) {
-        card = this.build(group);
-        this.cards.set(group.title, card);
-      } else {
-        card.plot.setData(this.data(group.names));
+        const metric = this.label(names[0]);
+        card = new Card({ title, large, metric: { ...metric, unit: metric.unit || title } });
+        this.cards.set(title, card);
+        this.box.append(card.element);
+        card.resize();
       }
-      this.showValues(card);
+      card.element.dataset.chart = names.join(" ");
+      card.csvLink.href = this.csv(names);
+      card.describe(names.map((name) => this.label(name).description));
+      card.set(names.map((name) => ({ name: this.label(name).label, points: sorted(this.curves.get(name)) })));
     }
-    const order = this.groups().map((group) => this.cards.get(group.title).element);
+    const order = groups.map((group) => this.cards.get(group.title).element);
     if (order.some((element, place) => this.box.children[place] !== element)) this.box.append(...order);
   }
 
-  redraw() {
-    for (const card of this.cards.values()) {
-      card.plot.destroy();
-      card.element.remove();
-    }
-    this.cards.clear();
-    this.draw();
+  resize() {
+    for (const card of this.cards.values()) card.resize();
+  }
+}
+
+export class Card {
+  constructor({ title, large = false, metric }) {
+    this.metric = metric;
+    this.lines = [];
+    this.plot = new LineChart({
+      names: { title, x: gettext("step"), y: metric.unit || metric.label },
+      axis: { percent: metric.percent, reference: metric.reference },
+      height: large ? 240 : 180,
+      onCursor: () => this.showValues(),
+    });
+    this.element = createElement("figure", `chart-card${large ? " is-large" : ""}`);
+    const head = createElement("div", "chart-head", createElement("h3", "", title));
+    this.values = createElement("div", "chart-now");
+    head.append(this.values);
+    this.box = createElement("div", "chart-box", this.plot.element);
+    this.caption = createElement("figcaption", "chart-sentence");
+    this.element.append(head, this.box, this.caption, this.dataLinks(title));
+    this.element.setAttribute("aria-label", title);
+  }
+
+  dataLinks(title) {
+    const links = createElement("div", "plot-data small");
+    this.table = createElement("details", "", createElement("summary", "", gettext("As a table")));
+    this.table.addEventListener("toggle", () => this.showTable());
+    this.csvLink = createElement("a", "", gettext("CSV"));
+    this.csvLink.append(createElement("span", "visually-hidden", `: ${title}`));
+    this.csvLink.download = "";
+    links.append(this.table, this.csvLink);
+    return links;
+  }
+
+  describe(sentences) {
+    this.caption.textContent = sentences.filter(Boolean).join(" ");
+  }
+
+  set(lines) {
+    this.lines = lines;
+    this.plot.set(lines);
+    this.showValues();
+    this.showTable();
   }
 
   resize() {
-    for (const card of this.cards.values()) card.plot.setSize(this.size(card));
+    this.plot.resize(this.box.clientWidth);
   }
 
-  size(card) {
-    return { width: Math.max(120, card.inner.clientWidth), height: card.large ? 224 : 144 };
-  }
-
-  build({ title, names, large }) {
-    const element = document.createElement("figure");
-    element.className = `chart-card chart-colors${large ? " is-large" : ""}`;
-    element.dataset.chart = names.join(" ");
-    const head = createElement("div", "chart-head", createElement("h3", "", title));
-    const values = createElement("div", "chart-now");
-    head.append(values);
-    const inner = createElement("div", "chart-box");
-    const caption = createElement("figcaption", "chart-sentence", names.map((name) => this.label(name).description).filter(Boolean).join(" "));
-    element.append(head, inner, caption);
-    this.box.append(element);
-    const card = { names, large, element, inner, values };
-    card.plot = new uPlot(this.options(card), this.data(names), inner);
-    return card;
-  }
-
-  options(card) {
-    const style = getComputedStyle(card.element);
-    const color = (name) => resolveColor(card.element, style.getPropertyValue(name));
-    const percent = this.label(card.names[0]).percent;
-    const axis = { stroke: color("--muted"), font: "11px system-ui", grid: { stroke: color("--chart-grid"), width: 1 }, ticks: { show: false } };
-    return {
-      ...this.size(card),
-      legend: { show: false },
-      cursor: { y: false, points: { size: 6 } },
-      hooks: { setCursor: [() => this.showValues(card)] },
-      scales: { x: { time: false }, y: percent ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5) - 0.02), Math.min(1, high + 0.05)] } : {} },
-      axes: [
-        { ...axis, grid: { show: false }, size: 28 },
-        { ...axis, size: 48, space: 28, values: (_, splits) => tickLabels(splits, percent) },
-      ],
-      series: [
-        {},
-        ...card.names.map((name, place) => {
-          const stroke = color(`--series-${place + 1}`);
-          return { label: name, stroke, width: 1.75, spanGaps: true, dash: place ? [6, 3] : undefined, points: { show: () => this.curves.get(name).size <= 12, size: 5, fill: stroke } };
-        }),
-      ],
-    };
-  }
-
-  data(names) {
-    const steps = [...new Set(names.flatMap((name) => [...this.curves.get(name).keys()]))].toSorted((a, b) => a - b);
-    return [steps, ...names.map((name) => steps.map((step) => this.curves.get(name).get(step) ?? null))];
+  // the steps, and for each line its values at them, null where it has none
+  get data() {
+    const { places } = this.plot;
+    return [places, ...this.lines.map(({ points }) => {
+      const values = new Map(points);
+      return places.map((step) => values.get(step) ?? null);
+    })];
   }
 
   // the values under the cursor, or the newest ones
-  showValues(card) {
-    if (!card.plot) return;
-    const { idx } = card.plot.cursor;
-    const lines = card.names.map((name, place) => {
-      const points = this.curves.get(name);
-      const step = idx == null ? null : card.plot.data[0][idx];
-      const value = step == null ? newestOf(points)[1] : points.get(step);
+  showValues() {
+    const step = this.plot.cursor;
+    const shown = this.lines.map(({ name, points }) => [name, step === null ? points.at(-1)?.[1] : points.find(([x]) => x === step)?.[1]]);
+    const several = this.lines.length > 1;
+    const keys = shown.map(([name, value], number) => {
       const key = createElement("span", "chart-key");
-      if (card.names.length > 1) key.append(lineKey(place, card.element));
-      const strong = createElement("strong", "", value == null ? "–" : formatValue(value, this.label(name).percent));
-      key.append(card.names.length > 1 ? `${this.label(name).label} ` : "", strong);
+      if (several) key.append(lineKey(number), `${name} `);
+      key.append(createElement("strong", "", value === undefined ? "–" : formatValue(value, this.metric.percent)));
       return key;
     });
-    const step = idx == null ? null : card.plot.data[0][idx];
-    if (step != null) lines.unshift(createElement("span", "muted", gettext("step %(step)s", { step: step.toLocaleString(document.documentElement.lang) })));
-    card.values.replaceChildren(...lines);
-    const points = (name) => ngettext("%(label)s: %(n)s point", "%(label)s: %(n)s points", this.curves.get(name).size, { label: this.label(name).label });
-    card.element.setAttribute("aria-label", card.names.map(points).join(", "));
+    const place = step === null ? [] : [gettext("step %(step)s", { step: step.toLocaleString(document.documentElement.lang) })];
+    if (place.length) keys.unshift(createElement("span", "muted", place[0]));
+    this.values.replaceChildren(...keys);
+    const texts = shown.map(([name, value]) => `${several ? `${name}: ` : ""}${value === undefined ? "–" : formatValue(value, this.metric.percent)}`);
+    this.plot.element.setAttribute("aria-valuetext", [...place, ...texts].join(", "));
   }
+
+  // made when it is opened: a run may have thousands of steps
+  showTable() {
+    this.table.querySelector(".table-wrap")?.remove();
+    if (!this.table.open) return;
+    const [steps, ...columns] = this.data;
+    const table = createElement("table", "table");
+    const head = table.createTHead().insertRow();
+    for (const name of [gettext("step"), ...this.lines.map((line) => line.name)]) {
+      const cell = createElement("th", "", name);
+      cell.scope = "col";
+      head.append(cell);
+    }
+    const body = table.createTBody();
+    steps.forEach((step, n) => {
+      const row = body.insertRow();
+      const heading = createElement("th", "", step.toLocaleString(document.documentElement.lang));
+      heading.scope = "row";
+      row.append(heading, ...columns.map((values) => createElement("td", "", values[n] === null ? "" : formatValue(values[n], this.metric.percent))));
+    });
+    const wrap = createElement("div", "table-wrap", table);
+    wrap.tabIndex = 0;
+    wrap.setAttribute("role", "group");
+    wrap.setAttribute("aria-label", this.element.getAttribute("aria-label"));
+    this.table.append(wrap);
+  }
+}
+
+export function labelOf(known, name) {
+  return known.metrics[name] || { label: name.replaceAll("_", " "), description: "", percent: false, unit: "", reference: null };
+}
+
+function sorted(points) {
+  return [...points].toSorted((a, b) => a[0] - b[0]);
 }
 
 export function newestOf(points) {
@@ -166,51 +195,10 @@ export function createElement(tag, className, content) {
   return element;
 }
 
-// the legend's line: full or dashed, in the curve's colour
-function lineKey(place, card) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 18 8");
-  svg.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  line.setAttribute("d", "M0 4H18");
-  line.setAttribute("stroke", resolveColor(card, getComputedStyle(card).getPropertyValue(`--series-${place + 1}`)));
-  line.setAttribute("stroke-width", "2.5");
-  if (place) line.setAttribute("stroke-dasharray", "5 3");
-  svg.append(line);
-  return svg;
-}
-
-// a canvas does not understand light-dark(), but an element's computed style has it resolved
-function resolveColor(parent, color) {
-  const probe = document.createElement("span");
-  probe.style.color = color;
-  parent.append(probe);
-  const resolved = getComputedStyle(probe).color;
-  probe.remove();
-  return resolved;
-}
-
 export function formatValue(value, percent) {
   if (percent) return `${(100 * value).toFixed(1)}%`;
   if (Number.isInteger(value)) return value.toLocaleString(document.documentElement.lang);
   const size = Math.abs(value);
   if (size >= 100) return value.toLocaleString(document.documentElement.lang, { maximumFractionDigits: size < 1000 ? 1 : 0 });
   return size < 1e-3 ? value.toExponential(2) : value.toPrecision(3);
-}
-
-// The labels of an axis, with as many digits as it takes to tell each from its neighbour.
-export function tickLabels(splits, percent) {
-  for (let digits = 1; digits < 6; digits++) {
-    const labels = splits.map((value) => formatTick(value, percent, digits));
-    if (new Set(labels).size === labels.length) return labels;
-  }
-  return splits.map((value) => formatTick(value, percent, 6));
-}
-
-function formatTick(value, percent, digits) {
-  if (percent) return `${(100 * value).toFixed(digits - 1)}%`;
-  const size = Math.abs(value);
-  if (size >= 10000) return `${Number((value / 1000).toPrecision(Math.max(3, digits)))}k`;
-  if (size && size < 1e-3) return value.toExponential(digits - 1);
-  return String(Number(value.toPrecision(Math.max(3, digits))));
 }

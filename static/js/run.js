@@ -5,7 +5,9 @@ import { openLiveSocket } from "./live-socket.js";
 
 const page = document.getElementById("run");
 const numbers = new Intl.NumberFormat(document.documentElement.lang);
-export const charts = new Charts(document.getElementById("charts"), JSON.parse(document.getElementById("run-metrics").textContent));
+const chartBox = document.getElementById("charts");
+const csv = (names) => `${chartBox.dataset.csvUrl}&${new URLSearchParams(names.map((name) => ["metric", name]))}`;
+export const charts = new Charts(chartBox, JSON.parse(document.getElementById("run-metrics").textContent), csv);
 
 function showProgress({ step, total, eta_s: left }) {
   const bar = document.getElementById("bar");

@@ -74,13 +74,16 @@ def test_axe_finds_nothing_on_any_page(
         if who == bob:
             for slug in (world.pairs.slug, world.letters.slug, "changed"):
                 pages[f"work-{slug}"] = reverse("work", args=[slug])
+        if who == alice:
+            curves = reverse("run-curves", args=[world.project.slug])
+            pages["run-curves-drawn"] = f"{curves}?run={world.run}"
         for name, path in pages.items():
             page.emulate_media(color_scheme="light")
             answer = page.goto(path)
             assert answer
             assert answer.status == 200, (name, path, answer.status)
             page.evaluate(
-                "document.querySelectorAll('details.all-reports').forEach((one) => (one.open = true))"
+                "document.querySelectorAll('details.all-reports, .plot-data > details').forEach((one) => (one.open = true))"
             )
             wrong += [f"{name}: {problem}" for problem in problems(page)]
             page.emulate_media(color_scheme="dark")

@@ -143,7 +143,8 @@ def test_an_axis_of_tiny_numbers_has_labels_that_differ(page: Page, site: str) -
 
     def labels(values: list[float], *, percent: bool = False) -> list[str]:
         return page.evaluate(
-            "async (args) => (await import('/static/js/charts.js')).tickLabels(...args)", [values, percent]
+            "async (args) => (await import('/static/js/line-chart.js')).tickLabels(...args)",
+            [values, percent],
         )
 
     assert labels([0.00035, 0.0004, 0.00045]) == ["3.5e-4", "4.0e-4", "4.5e-4"]
@@ -151,3 +152,21 @@ def test_an_axis_of_tiny_numbers_has_labels_that_differ(page: Page, site: str) -
     assert labels([0, 0.5, 1], percent=True) == ["0%", "50%", "100%"]
     assert labels([12341, 12342]) == ["12.341k", "12.342k"]
     assert labels([0, 2, 4]) == ["0", "2", "4"]
+
+
+def test_an_axis_of_rates_begins_at_zero_and_ends_at_round_numbers(page: Page, site: str) -> None:
+    page.goto("/sign-in/")
+
+    def ticks(values: list[float], **axis: object) -> list[float]:
+        return page.evaluate(
+            "async (args) => (await import('/static/js/line-chart.js')).ticksOf(...args)", [values, axis]
+        )
+
+    assert ticks([0.61, 0.72], percent=True, reference=0.5) == [0, 0.5, 1]
+    assert ticks([0.011, 0.018], percent=True) == [0, 0.005, 0.01, 0.015, 0.02]
+    assert ticks([3, 97]) == [0, 50, 100]
+    assert ticks([610, 640]) == [610, 620, 630, 640]
+    assert ticks([-0.4, 0.4]) == [-0.4, -0.2, 0, 0.2, 0.4]
+    assert ticks([0.7]) == [0, 0.2, 0.4, 0.6, 0.8]
+    assert ticks([0]) == [0, 0.5, 1]
+    assert ticks([3, 12], tight=True) == [5, 10]

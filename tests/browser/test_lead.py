@@ -66,7 +66,7 @@ def elsewhere(work: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 def drawn(page: Page, chart: str) -> list[list[float | None]]:
     """The data that a chart shows, from the chart itself."""
     return page.evaluate(
-        "([run, name]) => run.charts.cards.get(name).plot.data",
+        "([run, name]) => run.charts.cards.get(name).data",
         [module(page, "run"), chart],
     )
 
@@ -87,6 +87,20 @@ def test_a_run_s_curve_moves_as_the_worker_reports(
         "KL divergence from the reference", ignore_case=True
     )
     expect(page.locator('[data-chart="accuracy"]')).to_have_count(0)
+
+    curve = page.get_by_role("slider", name="Loss")
+    curve.focus()
+    for key, text in (
+        ("ArrowLeft", "step 10, 0.600"),
+        ("ArrowLeft", "step 5, 0.700"),
+        ("End", "step 10, 0.600"),
+    ):
+        page.keyboard.press(key)
+        expect(curve).to_have_attribute("aria-valuetext", text)
+    page.locator('[data-chart="loss"] summary').click()
+    assert page.locator('[data-chart="loss"] tbody tr').all_inner_texts() == ["5\t0.700", "10\t0.600"]
+    csv = page.request.get(page.locator('[data-chart="loss"] a[download]').get_attribute("href"))
+    assert [line.split(",")[-2:] for line in csv.text().splitlines()[1:]] == [["5", "0.7"], ["10", "0.6"]]
 
     elsewhere(record_progress, run, step=10, total=40, eta_s=75.0)
     expect(page.locator("#eta")).to_have_text("about 1 minute 15 seconds left")

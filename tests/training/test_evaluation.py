@@ -10,10 +10,10 @@ from annotation.models import Author, Item, Judgment, Prompt, Response, User
 from tests import builders
 from tests.annotation.queue_case import expire
 from tests.base import PalateTestCase
+from training.comparisons.leaderboard import rate_policies
 from training.models import ModelVersion, Round
 from training.rounds import evaluation
-from training.rounds.evaluation import Match
-from training.rounds.leaderboard import rate_policies
+from training.runs.comparisons import Match, match_prompts, mean_win_rate
 
 
 def win(name: str, mean: float, low: float) -> dict[str, object]:
@@ -28,16 +28,16 @@ def test_a_match_counts_every_pair_of_answers_and_ties_as_halves() -> None:
 
 
 def test_an_interval_is_over_prompts() -> None:
-    rate = evaluation.mean_win_rate([1.0, 0.0, 1.0, 1.0])
+    rate = mean_win_rate([1.0, 0.0, 1.0, 1.0])
     assert rate["mean"] == 0.75
     assert rate["low"] == pytest.approx(0.75 - 1.96 * 0.5 / 2)
     assert rate["high"] == 1.0
-    assert evaluation.mean_win_rate([1.0]) == {"mean": 1.0, "low": 0.0, "high": 1.0, "prompts": 1}
+    assert mean_win_rate([1.0]) == {"mean": 1.0, "low": 0.0, "high": 1.0, "prompts": 1}
 
 
 def test_scores_belong_to_the_new_policy_s_answers_first() -> None:
     answers = {1: [["new a", "new b"], ["old"]], 2: [["only new"], []]}
-    assert evaluation.match_prompts(answers, {1: [3.0, 2.0, 1.0], 2: [9.0]}) == [Match(1, [3.0, 2.0], [1.0])]
+    assert match_prompts(answers, {1: [3.0, 2.0, 1.0], 2: [9.0]}) == [Match(1, [3.0, 2.0], [1.0])]
 
 
 def test_it_warns_when_only_the_training_reward_model_prefers_a_policy() -> None:
@@ -79,7 +79,7 @@ class LeaderboardTests(PalateTestCase):
             builders.judgment(self.project, self.bob)
         assert rate_policies(self.project) == []
 
-    def test_a_judgment_counts_once_and_a_tie_not_at_all(self) -> None:
+    def test_a_judgment_counts_once_and_a_tie_as_half_a_win_for_each(self) -> None:
         answers = [{"text": f"So says {name}.", "author": name} for name in ("ann", "bea", "cid")]
         answers.append({"text": "Another word of hers.", "author": "ann"})
         builders.imported(
@@ -92,9 +92,10 @@ class LeaderboardTests(PalateTestCase):
         ranks = {placed.response_id: placed.rank for placed in first.placements.all()}
         judgments.revise(judgment=first, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
         table = rate_policies(self.project)
-        assert {one.author.name: one.comparisons for one in table} == {"ann": 12, "bea": 6, "cid": 6}
+        assert {one.author.name: one.comparisons for one in table} == {"ann": 12, "bea": 9, "cid": 9}
         assert table[0].author.name == "ann"
         assert table[0].points > 1000 > table[1].points
+        assert table[1].points == pytest.approx(table[2].points), "they are tied"
 
 
 class HumanWinRateTests(PalateTestCase):

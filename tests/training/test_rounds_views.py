@@ -247,9 +247,10 @@ class ModelsTests(RoundPagesTestCase):
         assert round.policy_after is not None
         page = self.client.get(self.url("model-compare"), {"a": self.first.pk, "b": round.policy_after.pk})
         assert len(page.context["rows"]) == min(10, LENIENT["evaluation_prompts"], 4)
-        for _, ours, theirs in page.context["rows"]:
-            assert {answer.author for answer in ours} == {self.first.author}
-            assert {answer.author for answer in theirs} == {round.policy_after.author}
+        for row in page.context["rows"]:
+            assert {answer.response.author for answer in row.baseline} == {self.first.author}
+            assert {answer.response.author for answer in row.policy} == {round.policy_after.author}
+            assert row.gain > 0, "the reward model prefers length"
 
     def test_an_answer_leaves_room_for_the_question_in_a_small_model(self) -> None:
         folder = Path(settings.ARTIFACTS) / "small"

@@ -18,11 +18,11 @@ from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
 from annotation.models import Member, Project
 from training.api.access import loop_for, round_for
+from training.comparisons.leaderboard import rate_policies
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, Round
 from training.rounds import transitions
-from training.rounds.leaderboard import rate_policies
 from training.rounds.loops import save_loop
 from training.rounds.recipes import RECIPES
 from training.rounds.run_configs import ConfigsError
@@ -279,8 +279,9 @@ class LeaderboardApi(ApiView):
         tags=["models"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Bradley-Terry ratings from all judgments that compare answers of different policies, best first; the intervals are a
-        bootstrap over items. 503 while a worker counts in a large project. For leads and reviewers."""
+        """Bradley-Terry ratings from all judgments that compare answers of different policies, best first; a tie is half a win
+        for each. The intervals are a bootstrap over items. 503 while a worker counts in a large project. For leads and
+        reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         with counted_by_worker(project):
             return Response(PolicyRatingOut(rate_policies(project), many=True).data)

@@ -160,6 +160,45 @@ class Migration(migrations.Migration):
                 'ordering': ['step'],
             },
         ),
+        migrations.CreateModel(
+            name='Comparison',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('win_rate', models.JSONField(help_text='Of the policy over the baseline: mean, low, high, prompts, and held_out, the number of held-out prompts.')),
+                ('baseline', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='baseline_comparisons', to='training.modelversion')),
+                ('policy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='comparisons', to='training.modelversion')),
+                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='comparison', to='training.run')),
+                ('scorer', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='training.modelversion')),
+            ],
+            options={
+                'ordering': ['-run'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ComparedPrompt',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('gain', models.FloatField()),
+                ('win_rate', models.FloatField()),
+                ('policy_length', models.FloatField()),
+                ('baseline_length', models.FloatField()),
+                ('scores', models.JSONField(help_text='Of each answer, by the id of its response.')),
+                ('comparison', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='prompts', to='training.comparison')),
+                ('prompt', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.prompt')),
+            ],
+        ),
+        migrations.AddConstraint(
+            model_name='comparison',
+            constraint=models.CheckConstraint(condition=models.Q(('policy', models.F('baseline')), _negated=True), name='a_policy_is_not_its_baseline'),
+        ),
+        migrations.AddIndex(
+            model_name='comparedprompt',
+            index=models.Index(fields=['comparison', 'gain', 'prompt'], name='prompts_by_gain'),
+        ),
+        migrations.AddConstraint(
+            model_name='comparedprompt',
+            constraint=models.UniqueConstraint(fields=('comparison', 'prompt'), name='a_prompt_is_compared_once'),
+        ),
         migrations.AddConstraint(
             model_name='loop',
             constraint=models.UniqueConstraint(fields=('project', 'name'), name='loop_names_are_unique'),

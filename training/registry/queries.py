@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
-from annotation.models import Author, Project, Prompt, Response
+from annotation.models import Author, Project, Response
 from training.errors import RunError
 from training.models import ModelVersion, Round, Run
 
@@ -61,15 +61,6 @@ def sample_responses(version: ModelVersion, limit: int = 6) -> list[Response]:
     return list(
         Response.objects.filter(author=version.author).select_related("prompt").order_by("id")[:limit]
     )
-
-
-def shared_prompts(first: ModelVersion, second: ModelVersion) -> Any:
-    """Prompts to which both policies have responses, oldest first."""
-    by_first, by_second = (
-        Exists(Response.objects.filter(prompt=OuterRef("pk"), author=author))
-        for author in (first.author, second.author)
-    )
-    return Prompt.objects.filter(by_first, by_second, project=first.project).order_by("pk")
 
 
 def policy_named(field: str, project: Project, name: str) -> ModelVersion:

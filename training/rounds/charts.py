@@ -9,7 +9,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from annotation.logic.agreement import Interval
-from annotation.logic.svg_chart import Axis, Chart, Point, scatter_chart
+from annotation.logic.svg_chart import Chart, Point, round_axis, scatter_chart
 from training import metric_labels
 
 
@@ -21,15 +21,14 @@ class WinRate:
     share: Interval
 
 
+def win_rate(label: str, rate: dict[str, Any]) -> WinRate:
+    """rate: as `mean_win_rate` of `training.runs.comparisons` returns it."""
+    return WinRate(label, Interval(rate["mean"], rate["low"], rate["high"], rate["prompts"]))
+
+
 def win_rates(rates: list[dict[str, Any]]) -> list[WinRate]:
     """rates: entries of the report's `wins`, `by_tag` or `by_length`."""
-    return [
-        WinRate(
-            capfirst(rate.get("by") or rate["label"]),
-            Interval(rate["mean"], rate["low"], rate["high"], rate["prompts"]),
-        )
-        for rate in rates
-    ]
+    return [win_rate(capfirst(rate.get("by") or rate["label"]), rate) for rate in rates]
 
 
 def reward_by_kl(runs: list[dict[str, Any]]) -> Chart | None:
@@ -38,17 +37,18 @@ def reward_by_kl(runs: list[dict[str, Any]]) -> Chart | None:
     if not points:
         return None
     rewards = [reward for _kl, reward in points]
-    low, high = min(rewards), max(rewards)
     return scatter_chart(
         [
             [
-                Point(reward, _reward_text(run["name"], kl, reward), x=kl**0.5, radius=2.5)
+                Point(
+                    reward, _reward_text(run["name"], kl, reward), x=kl**0.5, radius=2.5, series=run["name"]
+                )
                 for kl, reward in run["points"]
             ]
             for run in runs
         ],
-        x=Axis(0, max(kl for kl, _reward in points) ** 0.5 or 1, name=_("√KL, in √nats")),
-        y=Axis(low, high if high > low else low + 1, name=_("reward")),
+        x=round_axis(0, max(kl for kl, _reward in points) ** 0.5, _("√KL, in √nats")),
+        y=round_axis(min(rewards), max(rewards), _("reward")),
         joined=True,
     )
 

@@ -3,11 +3,9 @@ reward grew with the KL; and the judgments with which the reward models disagree
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -16,6 +14,7 @@ from django.utils.translation import gettext_noop
 from annotation.models import Judgment, Prompt
 from training.models import Round, Run
 from training.rounds.gates import SAFETY_JUDGES
+from training.runs.comparisons import Match, match_prompts, mean_win_rate
 
 JsonObject = dict[str, Any]
 MAX_REGRESSIONS = 12
@@ -24,44 +23,6 @@ LENGTHS = (
     (100, 300, gettext_noop("100 to 300")),
     (300, 10**9, gettext_noop("more than 300")),
 )
-
-
-@dataclass(frozen=True)
-class Match:
-    """One prompt, with a reward model's scores of the new policy's answers and of the old one's."""
-
-    prompt_id: int
-    new: list[float]
-    old: list[float]
-
-    @property
-    def win_rate(self) -> float:
-        """Share of the pairs of a new and an old answer in which the new one scores higher; a tie counts one half."""
-        return fmean(0.5 if n == o else float(n > o) for n in self.new for o in self.old)
-
-    @property
-    def gain(self) -> float:
-        return fmean(self.new) - fmean(self.old)
-
-
-def match_prompts(answers: Mapping[int, list[list[str]]], scores: Mapping[int, list[float]]) -> list[Match]:
-    """answers: the new policy's and the old one's by prompt; scores: of these, in that order. Prompts that only one policy
-    answered are left out."""
-    matches = []
-    for prompt_id, (new, old) in answers.items():
-        rewards = scores.get(prompt_id)
-        if rewards and new and old:
-            matches.append(Match(prompt_id, rewards[: len(new)], rewards[len(new) :]))
-    return matches
-
-
-def mean_win_rate(rates: Sequence[float]) -> JsonObject:
-    """The mean of the prompts' win rates with its 95% interval, which is [0, 1] for fewer than two."""
-    if len(rates) < 2:
-        return {"mean": fmean(rates) if rates else 0.5, "low": 0.0, "high": 1.0, "prompts": len(rates)}
-    mean = fmean(rates)
-    half = 1.96 * stdev(rates) / math.sqrt(len(rates))
-    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "prompts": len(rates)}
 
 
 def compare_policies(

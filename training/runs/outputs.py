@@ -22,6 +22,7 @@ from training.errors import LimitReached, RunError
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
 from training.runs.actions import record_warning
+from training.runs.comparisons import store_comparison
 from training.runs.kinds import MAKES_POLICY
 from training.runs.queries import prompts_of
 
@@ -82,7 +83,7 @@ def read_scores(run: Run) -> dict[int, list[float]]:
 
 
 def save_output(run: Run) -> JsonObject:
-    """Add the run's output, which is stored, to the site: a model version, responses and items, or opinions.
+    """Add the run's output, which is stored, to the site: a model version, responses and items, opinions, or a comparison.
 
     Returns what goes into `run.result`: the core's report, if there is one, and the model's name, the numbers of responses
     and items, or the number of the set of opinions.
@@ -94,6 +95,8 @@ def save_output(run: Run) -> JsonObject:
         return result | _save_opinions(run)
     if run.kind == Run.Kind.GENERATE:
         return result | _save_responses(run, output / "responses.jsonl")
+    if run.kind == Run.Kind.EVALUATE and len(answers := run.inputs.get("answers", [])) == 2:
+        store_comparison(run, read_responses(answers), read_scores(run))
     if run.kind in (*MAKES_POLICY, Run.Kind.REWARD):
         name = _model_name(run)
         version = add_model(

@@ -27,6 +27,6 @@ def metric_description(name: str) -> str:
 
 
 @register.filter
-def get_item(values: dict[str, Any], key: str) -> Any:
+def get_item(values: dict[Any, Any], key: Any) -> Any:
     """The value of a key that is also the name of a dictionary's method, such as `items`."""
     return values.get(key)

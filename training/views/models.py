@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
-from annotation.analytics.figures import counted_or_none
 from annotation.store import MissingObject
 from training.errors import RunError
 from training.metric_labels import accuracy_rows, criteria_tables, report_values
@@ -20,7 +19,6 @@ from training.registry.actions import add_model, promote, retire
 from training.registry.hub import check_hub_model
 from training.registry.lineage import lineage_graph
 from training.registry.model_card import render_model_card
-from training.rounds.leaderboard import rate_policies
 from training.runs.forms import AddModelForm, RunForm
 
 
@@ -51,7 +49,6 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
         "me": me,
         "project": me.project,
         "versions": queries.models_with_judgments(me.project),
-        "ratings": counted_or_none(me.project, lambda: rate_policies(me.project)),
         "form": form,
     }
     return render(request, "training/models.html", context, status=422 if form.errors else 200)

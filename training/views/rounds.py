@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -26,6 +27,7 @@ from training.rounds.recipes import RECIPES, asks_judge
 from training.rounds.schedule import new_judgments
 from training.rounds.settings import RoundSettings, settings_of
 from training.rounds.timeline import awaited_by, build_timeline, status_sentence
+from training.runs.curves import MOST_RUNS
 
 SUCCESS_MESSAGES = {
     "cancel": gettext_lazy("The round was cancelled. It can be resumed."),
@@ -66,10 +68,27 @@ def _overview(me: Member) -> dict[str, Any]:
             ),
             "new": new_judgments(loop),
             "closed": [_summary(item) for item in rounds if item.loop_id == loop.pk and not item.is_open],
+            "curves": _curves([item for item in rounds if item.loop_id == loop.pk]),
         }
         for loop in me.project.loops.select_related("safety_project")
     ]
     return {"me": me, "project": me.project, "loops": loops, "recipes": RECIPES.values()}
+
+
+def _curves(rounds: list[Round]) -> list[tuple[str, str]]:
+    """The parts whose curves the newest rounds can lay over one another, each with the query string of its runs."""
+    labels = {"reward": _("reward models"), "improve-1": _("policies")}
+    found = []
+    for part, label in labels.items():
+        runs = [
+            run.pk
+            for item in rounds
+            for run in item.runs.all()
+            if run.part == part and not run.superseded and run.state == Run.State.DONE
+        ]
+        if len(runs) > 1:
+            found.append((label, urlencode([("run", pk) for pk in sorted(runs[:MOST_RUNS])])))
+    return found
 
 
 def _details(round: Round) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from training.configs import KINDS
 from training.errors import RunError
 from training.metric_labels import (
     accuracy_rows,
-    chart_data,
     criteria_tables,
     labelled_values,
     report_title,
@@ -29,6 +28,7 @@ from training.metric_labels import (
 from training.models import Run, RunLog
 from training.runs.actions import cancel_run, resume_run
 from training.runs.advice import advise
+from training.runs.curves import chart_data
 from training.runs.forms import RunForm, initial_like
 from training.runs.queries import run_state, runs_of
 
@@ -249,7 +249,6 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         "by_degree": accuracy_rows(report, "accuracy_by_degree"),
         "by_length": accuracy_rows(report, "accuracy_by_length"),
         "criteria": criteria_tables(report),
-        "calibration": [bin for bin in report.get("reliability", []) if bin["pairs"]],
         "calibration_chart": calibration_chart(report.get("reliability", [])),
     }
 

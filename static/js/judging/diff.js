@@ -5,30 +5,6 @@ import { showToast } from "../toasts.js";
 import { answerByLetter, answers, currentAnswer, letterOf } from "./dom.js";
 import { answerOf, commandOf } from "./shortcuts.js";
 
-function write(box, words, inBoth, tag, label) {
-  const parts = [];
-  for (let i = 0; i < words.length; ) {
-    const from = i;
-    while (i < words.length && inBoth[i] === inBoth[from]) i++;
-    const text = words.slice(from, i).join("");
-    parts.push(inBoth[from] ? text : marked(tag, label, text));
-  }
-  box.replaceChildren(...parts);
-}
-
-function marked(tag, label, text) {
-  const element = document.createElement(tag);
-  const before = document.createElement("span");
-  before.className = "visually-hidden";
-  before.textContent = ` [${label}: `;
-  const after = document.createElement("span");
-  after.className = "visually-hidden";
-  after.textContent = "] ";
-  const end = text.match(/\s*$/)[0];
-  element.append(before, text.slice(0, text.length - end.length), after, end);
-  return element;
-}
-
 let latest = null; // what was asked for last: while the module loads, another answer may be chosen
 
 // left, right: {title, label of the words that only it has, text}. What compares them is loaded by the first use.
@@ -47,14 +23,14 @@ export async function open(left, right) {
     dialog.close();
     return showToast(gettext("Without a network, differences are shown only if they were before."), "warn");
   }
-  const { compareWords, splitWords } = wordDiff;
+  const { compareWords, splitWords, writeWords } = wordDiff;
   const words = { left: splitWords(left.text), right: splitWords(right.text) };
   const inBoth = compareWords(words.left, words.right);
   const shared = inBoth.left.filter(Boolean).length + inBoth.right.filter(Boolean).length;
   const percent = Math.round((100 * shared) / Math.max(1, words.left.length + words.right.length));
   document.getElementById("diff-title").textContent = gettext("%(share)s of the words are the same", { share: `${percent}%` });
-  write(document.getElementById("diff-left"), words.left, inBoth.left, "del", left.label);
-  write(document.getElementById("diff-right"), words.right, inBoth.right, "ins", right.label);
+  writeWords(document.getElementById("diff-left"), words.left, inBoth.left, "del", left.label);
+  writeWords(document.getElementById("diff-right"), words.right, inBoth.right, "ins", right.label);
 }
 
 // --- of two answers ---------------------------------------------------------------------------------------

@@ -62,3 +62,28 @@ function backtrack(trace, x, y) {
   }
   return pairs;
 }
+
+// Writes the words of a text into a box; those that are not in both are elements of this tag, announced by the label.
+export function writeWords(box, words, inBoth, tag, label) {
+  const parts = [];
+  for (let i = 0; i < words.length; ) {
+    const from = i;
+    while (i < words.length && inBoth[i] === inBoth[from]) i++;
+    const text = words.slice(from, i).join("");
+    parts.push(inBoth[from] ? text : marked(tag, label, text));
+  }
+  box.replaceChildren(...parts);
+}
+
+function marked(tag, label, text) {
+  const element = document.createElement(tag);
+  const before = document.createElement("span");
+  before.className = "visually-hidden";
+  before.textContent = ` [${label}: `;
+  const after = document.createElement("span");
+  after.className = "visually-hidden";
+  after.textContent = "] ";
+  const end = text.match(/\s*$/)[0];
+  element.append(before, text.slice(0, text.length - end.length), after, end);
+  return element;
+}

@@ -26,9 +26,9 @@ from annotation.logic.principles import STARTING_PRINCIPLES
 from annotation.models import Agreement, Item, OpinionSet, Response
 from tests import builders
 from tests.annotation.exports.base import ExportTestCase
+from training.comparisons.leaderboard import rate_policies
 from training.registry.actions import add_model
 from training.registry.queries import count_judgments_behind, models_with_judgments
-from training.rounds.leaderboard import rate_policies
 
 PAIR_FORMATS = [name for name, format in FORMATS.items() if format.rows == "pairs"]
 

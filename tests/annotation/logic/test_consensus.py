@@ -87,3 +87,42 @@ class TestBradleyTerry:
         best = minimize(unlikelihood, np.zeros(len(wins)), tol=1e-12).x
         found = consensus.bradley_terry(consensus.votes(rankings))
         assert found == pytest.approx(list(best - best.mean()), abs=1e-3)
+
+
+class TestBradleyTerryErrors:
+    def test_of_two_they_follow_from_the_odds(self) -> None:
+        wins = [[0.0, 6.0], [2.0, 0.0]]
+        strengths = consensus.bradley_terry(wins, prior=0)
+        # the difference of both has the variance 1 / (n p (1 - p)), and each is half of it
+        expected = (1 / (8 * 0.75 * 0.25)) ** 0.5 / 2
+        errors = consensus.bradley_terry_errors(wins, strengths, prior=0)
+        assert errors == pytest.approx([expected, expected], rel=1e-4)
+
+    @given(
+        st.integers(2, 6).flatmap(
+            lambda k: st.lists(st.lists(st.integers(0, 40), min_size=k, max_size=k), min_size=k, max_size=k)
+        )
+    )
+    def test_they_are_those_of_the_pseudoinverse(self, wins: list[list[float]]) -> None:
+        k, prior = len(wins), 0.5
+        wins = [[0 if i == j else n for j, n in enumerate(row)] for i, row in enumerate(wins)]
+        strengths = consensus.bradley_terry(wins, prior=prior)
+        chances = np.array([[1 / (1 + exp(b - a)) for b in strengths] for a in strengths])
+        times = np.array(wins) + np.array(wins).T + 2 * prior
+        weights = times * chances * (1 - chances)
+        np.fill_diagonal(weights, 0)
+        information = np.diag(weights.sum(axis=1)) - weights
+        expected = np.sqrt(np.diag(np.linalg.pinv(information, hermitian=True)))
+        assert consensus.bradley_terry_errors(wins, strengths, prior=prior) == pytest.approx(
+            list(expected), rel=1e-6
+        )
+        assert k == len(expected)
+
+    def test_who_won_everything_is_not_certain_to_be_better(self) -> None:
+        few, many = ([[0.0, float(n)], [0.0, 0.0]] for n in (3, 300))
+        errors = [
+            consensus.bradley_terry_errors(wins, consensus.bradley_terry(wins))[0] for wins in (few, many)
+        ]
+        strengths = [consensus.bradley_terry(wins)[0] for wins in (few, many)]
+        assert strengths[0] < 1.96 * errors[0]
+        assert strengths[1] > 1.96 * errors[1]

@@ -20,11 +20,6 @@ def test_points_are_spaced_evenly_with_high_values_at_the_top() -> None:
     assert [(a.x, b.x) for a, b in chart.lines] == [(16.67, 50.0), (50.0, 83.33)]
 
 
-@pytest.mark.parametrize(("lowest", "floor"), [(0.71, 0.5), (0.5, 0.5), (0.49, 0.4), (0.13, 0.0), (0.0, 0.0)])
-def test_an_axis_of_percentages_begins_at_a_half_or_below_all(lowest: float, floor: float) -> None:
-    assert svg_chart.percent_axis_low([0.9, lowest]) == pytest.approx(floor)
-
-
 @pytest.mark.parametrize("low", [0.0, 0.2, 0.4, 0.5])
 def test_its_lines_are_at_round_numbers(low: float) -> None:
     labels = [tick.label for tick in column_chart([Point(1, "", "a")], low=low, high=1, percent=True).y_ticks]
@@ -74,3 +69,27 @@ def test_a_scatter_chart_has_numeric_axes_and_a_line_a_series() -> None:
     assert [(tick.at, tick.label) for tick in chart.y_ticks] == [(0, "5"), (50, "3"), (100, "1")]
     assert [(a.x, b.x) for a, b in chart.lines] == [(0, 100), (50, 50)]
     assert not scatter_chart(series, x=Axis(0, 4), y=Axis(1, 5)).lines
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0, 1.14, ["0", "0.5", "1", "1.5"]),
+        (-0.503, 1.73, ["-1", "0", "1", "2"]),
+        (3, 3, ["3", "4", "5"]),
+        (0, 0, ["0", "0.5", "1"]),
+        (-7, -6.2, ["-7", "-6.8", "-6.6", "-6.4", "-6.2"]),
+    ],
+)
+def test_a_round_axis_has_both_values_between_round_numbers(
+    low: float, high: float, labels: list[str]
+) -> None:
+    axis = svg_chart.round_axis(low, high, "reward")
+    assert [label for _value, label in axis.ticks()] == labels
+    assert axis.low <= low + 1e-9
+    assert axis.high >= high - 1e-9
+
+
+def test_a_chart_marks_what_its_values_are_compared_with() -> None:
+    assert column_chart([Point(0.6, "", "a")], low=0, high=1, percent=True, reference=0.5).reference == 50
+    assert column_chart([Point(0.6, "", "a")], low=0, high=1, percent=True).reference is None

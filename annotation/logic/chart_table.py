@@ -1,0 +1,76 @@
+"""What a static chart draws, as a table and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from annotation.logic.svg_chart import Bar, Chart, Point
+from annotation.logic.translation import gettext as _
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a chart's table: its head, and a point's value in it."""
+
+    head: str
+    value: Callable[[Point], float | str | None]
+    percent: bool = False
+
+    def text(self, point: Point) -> str:
+        value = self.value(point)
+        if value is None or isinstance(value, str):
+            return value or ""
+        return f"{100 * value:.1f}%" if self.percent else f"{value:,.6g}"
+
+
+def columns_of(chart: Chart) -> list[Column]:
+    """Those that some point has a value in."""
+    points = [placed.point for placed in chart.points]
+    is_scatter = chart.kind == "scatter"
+    all_columns = [
+        Column(_("Series"), lambda point: point.series),
+        Column(chart.x_name or _("x"), lambda point: point.x, chart.x_percent)
+        if is_scatter
+        else Column(chart.x_name or _("x"), lambda point: point.name or point.label),
+        Column(chart.y_name or _("Value"), lambda point: point.value, chart.y_percent),
+        Column(_("95% interval from"), lambda point: point.low, chart.y_percent),
+        Column(_("to"), lambda point: point.high, chart.y_percent),
+        Column(_("Number"), lambda point: point.n),
+    ]
+    return [
+        column for column in all_columns if any(column.value(point) not in (None, "") for point in points)
+    ]
+
+
+def table(chart: Chart) -> tuple[list[str], list[list[str]]]:
+    """The heads and the rows, as texts: shares in percent."""
+    columns = columns_of(chart)
+    return [column.head for column in columns], [
+        [column.text(placed.point) for column in columns] for placed in chart.points
+    ]
+
+
+def csv_uri(chart: Chart) -> str:
+    """The same as a `data:` URI of CSV, for a link that downloads it; numbers as they are, shares from 0 to 1."""
+    columns = columns_of(chart)
+    rows = [[column.value(placed.point) for column in columns] for placed in chart.points]
+    return _csv_uri([column.head for column in columns], rows)
+
+
+def bars_csv_uri(bars: Sequence[Bar]) -> str:
+    """The counts of a chart of horizontal bars, likewise."""
+    return _csv_uri([_("Value"), _("Number")], [[bar.label, bar.count] for bar in bars])
+
+
+def _csv_uri(heads: Sequence[str], rows: Iterable[Sequence[float | str | None]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(heads)
+    writer.writerows(
+        [round(value, 6) if isinstance(value, float) else value for value in row] for row in rows
+    )
+    return "data:text/csv;charset=utf-8," + quote("\ufeff" + text.getvalue())
