@@ -115,6 +115,7 @@ NOT_SHOWN = {
     "ImproperlyConfigured",
     "RuntimeError",
     "AssertionError",
+    "TemplateSyntaxError",
     "TypeError",
     "NotImplementedError",
     "KeyError",
