@@ -24,7 +24,7 @@ Text = str | Promise
 @dataclass(frozen=True)
 class Page:
     """A page of a project: the name of its URL, which takes the project's slug; its title; the document that explains it, as a
-    file of docs/ without its ending; who may open it; the URLs of its objects (`details`), and those that answer a form with the
+    file of docs/ without its ending, perhaps with a heading's id; who may open it; the URLs of its objects (`details`), and those that answer a form with the
     page itself (`forms`), by name; and other words by which it is found."""
 
     url: str
@@ -59,17 +59,17 @@ GROUPS = (
         "annotate",
         pgettext_lazy("group of pages", "Annotate"),
         (
-            Page("progress", _("Progress"), "annotating", words=_("queue, judgments, throughput")),
+            Page("progress", _("Progress"), "annotating#for-leads", words=_("queue, judgments, throughput")),
             Page(
                 "items",
                 _("Items"),
-                "annotating",
+                "annotating#for-leads",
                 details=("item", "item-decide"),
                 words=_("prompts, gold, retired"),
             ),
-            Page("batches", _("Batches"), "annotating", LEADS, words=_("assign, due date")),
+            Page("batches", _("Batches"), "annotating#for-leads", LEADS, words=_("assign, due date")),
             Page("work", _("Judge"), "annotating", words=_("rank, compare, annotate, next item")),
-            Page("chats", _("Chats"), "chat", words=_("conversations")),
+            Page("chats", _("Chats"), "chat#what-annotators-see", words=_("conversations")),
         ),
     ),
     Group(
@@ -79,25 +79,25 @@ GROUPS = (
             Page(
                 "quality",
                 _("Agreement"),
-                "annotating",
+                "annotating#for-leads",
                 details=("annotator",),
                 words=_("alpha, annotators, gold accuracy"),
             ),
             Page(
                 "review",
                 pgettext_lazy("page", "Review"),
-                "annotating",
+                "annotating#for-leads",
                 words=_("disagreements, questions, adjudication"),
             ),
-            Page("rules", _("Rules"), "annotating", words=_("warn, pause")),
+            Page("rules", _("Rules"), "annotating#for-leads", words=_("warn, pause")),
             Page(
                 "ai-feedback",
                 _("AI feedback"),
-                "ai-feedback",
+                "ai-feedback#how-to-read-the-page",
                 details=("opinion-set",),
                 words=_("judges, opinions, trust"),
             ),
-            Page("audit", _("Audit trail"), "operations", words=_("history, log")),
+            Page("audit", _("Audit trail"), "security#judgments", words=_("history, log")),
         ),
     ),
     Group(
@@ -115,7 +115,7 @@ GROUPS = (
             Page(
                 "snapshots",
                 _("Snapshots"),
-                "datasets",
+                "datasets#snapshots",
                 details=("snapshot", "snapshot-difference"),
                 words=_("exports, download, freeze, datasets"),
                 forms=("freeze",),
@@ -143,7 +143,7 @@ GROUPS = (
             Page(
                 "models",
                 _("Models"),
-                "training",
+                "training#which-models",
                 details=("model", "model-compare"),
                 words=_("policies, registry, lineage"),
             ),
@@ -151,7 +151,7 @@ GROUPS = (
             Page(
                 "constitutions",
                 _("Constitution"),
-                "ai-feedback",
+                "ai-feedback#the-constitution",
                 details=("constitution", "constitution-diff"),
                 words=_("principles, judges"),
             ),
@@ -164,29 +164,35 @@ GROUPS = (
             Page(
                 "project-settings",
                 _("Project"),
-                "annotating",
+                "annotating#for-leads",
                 LEADS,
                 words=_("name, overlap, task, qualification, images"),
             ),
             Page(
                 "guidelines",
                 _("Guidelines"),
-                "annotating",
+                "annotating#for-leads",
                 LEADS,
                 ("guideline", "guideline-diff"),
                 _("instructions, versions"),
             ),
-            Page("questions", _("Questions"), "annotating", LEADS, words=_("criteria, ratings, flags")),
+            Page(
+                "questions",
+                _("Questions"),
+                "annotating#for-leads",
+                LEADS,
+                words=_("criteria, ratings, flags"),
+            ),
             Page(
                 "members",
                 _("Members"),
-                "annotating",
+                "security#who-can-do-what",
                 LEADS,
                 words=_("people, roles, invitations, accounts"),
                 forms=("member-create", "member-password", "invitation-make"),
             ),
-            Page("chat-settings", _("Chat"), "chat", LEADS, words=_("live chats, policies")),
-            Page("webhooks", _("Webhooks"), "api", LEADS, ("webhook",), _("events, integrations")),
+            Page("chat-settings", _("Chat"), "chat#turning-it-on", LEADS, words=_("live chats, policies")),
+            Page("webhooks", _("Webhooks"), "api#webhooks", LEADS, ("webhook",), _("events, integrations")),
         ),
     ),
 )
@@ -210,6 +216,19 @@ class Place:
     is_detail: bool = False
 
 
+# of pages that are of no project
+HELP = {
+    "my-work": "annotating#your-work-counted",
+    "notifications": "annotating#ask-and-be-told",
+    "my-judgments": "annotating#minute-five-change-a-judgment",
+    "my-judgment": "annotating#minute-five-change-a-judgment",
+    "judging-settings": "annotating#the-screen-as-you-like-it",
+    "account": "sign-in",
+    "account_change_password": "sign-in",
+    "chat": "chat#what-annotators-see",
+    "project-new": "loop#before-the-first-round",
+}
+HELP_ELSEWHERE = "annotating"
 _PLACES = {OVERVIEW.url: Place(page=OVERVIEW)} | {
     name: Place(group, page, is_detail=name in page.details)
     for group in GROUPS
@@ -221,6 +240,14 @@ _PLACES = {OVERVIEW.url: Place(page=OVERVIEW)} | {
 def place_of(url_name: str | None) -> Place:
     """The place of the page with this URL's name."""
     return _PLACES.get(url_name or "", Place())
+
+
+def help_path(url_name: str | None) -> str:
+    """The path of the document that explains the page with this URL's name."""
+    page = place_of(url_name).page
+    name, _sign, heading = (page.help if page else HELP.get(url_name or "", HELP_ELSEWHERE)).partition("#")
+    path = reverse("help", args=[name])
+    return f"{path}#{heading}" if heading else path
 
 
 def path_of(page: Page | Action, slug: str) -> str:

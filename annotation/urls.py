@@ -17,6 +17,7 @@ from annotation.views import (
     batches,
     constitutions,
     guidelines,
+    help,
     home,
     images,
     imports,
@@ -71,6 +72,7 @@ urlpatterns = [
     ),
     path("join/<str:key>/", invitations.join, name="join"),
     path("", home.home, name="home"),
+    path("help/<slug:name>/", help.help_page, name="help"),
     # --- judging ----------------------------------------------------------------------------------------------
     path("p/<slug:slug>/work/", pages.work, name="work"),
     path("p/<slug:slug>/chats/", chats.my_chats, name="chats"),

@@ -77,6 +77,7 @@ ANNOTATOR: dict[str, Args] = {
     "guideline": lambda world: [world.project.slug, 1],
     "account": _none,
     "account-erase": _none,
+    "help": lambda _: ["annotating"],
     "judging-settings": _none,
     "account_change_password": _none,
     "account_reauthenticate": _none,

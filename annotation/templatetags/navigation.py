@@ -18,21 +18,23 @@ register = template.Library()
 @dataclass(frozen=True)
 class Here:
     """A page's place, and what the person who sees it may open: `parent` is the page that a detail belongs to, None where they
-    may not open it."""
+    may not open it. `help` is the path of the document that explains the page."""
 
     place: Place
     overview: str
     groups: list[tuple[Group, list[Entry]]]
     parent: Entry | None
+    help: str
 
 
 @register.simple_tag(takes_context=True)
 def where(context: Context) -> Here:
     """The place of the page that is rendered, by the name of its URL and the role of `me` in `project`."""
     match = getattr(context.get("request"), "resolver_match", None)
+    help_path = navigation.help_path(match.url_name if match else None)
     me, project = context.get("me"), context.get("project")
     if match is None or not getattr(me, "role", "") or not getattr(project, "slug", ""):
-        return Here(Place(), "", [], None)
+        return Here(Place(), "", [], None, help_path)
     groups = navigation.entries(me.role, project.slug)
     place = navigation.place_of(match.url_name) if groups else Place()
     known = (entry for _, pages in groups for entry in pages if entry.page is place.page)
@@ -41,6 +43,7 @@ def where(context: Context) -> Here:
         navigation.path_of(navigation.OVERVIEW, project.slug),
         groups,
         next(known, None) if place.is_detail else None,
+        help_path,
     )
 
 
