@@ -24,8 +24,8 @@ Text = str | Promise
 @dataclass(frozen=True)
 class Page:
     """A page of a project: the name of its URL, which takes the project's slug; its title; the document that explains it, as a
-    file of docs/ without its ending, perhaps with a heading's id; who may open it; the URLs of its objects (`details`), and those that answer a form with the
-    page itself (`forms`), by name; and other words by which it is found."""
+    file of docs/ without its ending, perhaps with a heading's id; who may open it; the URLs of its objects (`details`), and
+    those that answer a form with the page itself (`forms`), by name; and other words by which it is found."""
 
     url: str
     title: Text

@@ -16,8 +16,8 @@ from annotation.views import (
     audit,
     batches,
     constitutions,
+    documents,
     guidelines,
-    help,
     home,
     images,
     imports,
@@ -72,7 +72,7 @@ urlpatterns = [
     ),
     path("join/<str:key>/", invitations.join, name="join"),
     path("", home.home, name="home"),
-    path("help/<slug:name>/", help.help_page, name="help"),
+    path("help/<slug:name>/", documents.document_page, name="help"),
     # --- judging ----------------------------------------------------------------------------------------------
     path("p/<slug:slug>/work/", pages.work, name="work"),
     path("p/<slug:slug>/chats/", chats.my_chats, name="chats"),

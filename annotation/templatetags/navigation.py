@@ -1,4 +1,4 @@
-"""Template tags for where a page is: `{% where as here %}`, and `{% capture as name %}…{% endcapture %}`."""
+"""Template tags for where a page is: `{% navigation as navigation %}`, and `{% capture as name %}…{% endcapture %}`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ register = template.Library()
 
 
 @dataclass(frozen=True)
-class Here:
+class Navigation:
     """A page's place, and what the person who sees it may open: `parent` is the page that a detail belongs to, None where they
     may not open it. `help` is the path of the document that explains the page."""
 
@@ -27,18 +27,18 @@ class Here:
     help: str
 
 
-@register.simple_tag(takes_context=True)
-def where(context: Context) -> Here:
+@register.simple_tag(takes_context=True, name="navigation")
+def find_navigation(context: Context) -> Navigation:
     """The place of the page that is rendered, by the name of its URL and the role of `me` in `project`."""
     match = getattr(context.get("request"), "resolver_match", None)
     help_path = navigation.help_path(match.url_name if match else None)
     me, project = context.get("me"), context.get("project")
     if match is None or not getattr(me, "role", "") or not getattr(project, "slug", ""):
-        return Here(Place(), "", [], None, help_path)
+        return Navigation(Place(), "", [], None, help_path)
     groups = navigation.entries(me.role, project.slug)
     place = navigation.place_of(match.url_name) if groups else Place()
     known = (entry for _, pages in groups for entry in pages if entry.page is place.page)
-    return Here(
+    return Navigation(
         place,
         navigation.path_of(navigation.OVERVIEW, project.slug),
         groups,

@@ -57,10 +57,10 @@ def document(name: str) -> Document:
 
 @login_required
 @require_GET
-def help_page(request: HttpRequest, name: str) -> HttpResponse:
+def document_page(request: HttpRequest, name: str) -> HttpResponse:
     try:
         shown = document(name)
     except KeyError:
         raise Http404("No such document.") from None
     sections = [(title, [(other, document(other)) for other in names]) for title, names in SECTIONS]
-    return render(request, "annotation/help.html", {"name": name, "document": shown, "sections": sections})
+    return render(request, "annotation/documents.html", {"name": name, "document": shown, "sections": sections})

@@ -11,7 +11,7 @@ from django.urls import reverse
 from annotation import navigation
 from annotation.logic.documents import render_document
 from annotation.navigation import GROUPS, HELP, HELP_ELSEWHERE, OVERVIEW
-from annotation.views.help import DOCUMENTS, SECTIONS, document
+from annotation.views.documents import DOCUMENTS, SECTIONS, document
 from tests.base import PalateTestCase
 
 FILES = {path.stem for path in (Path(__file__).parents[2] / "docs").glob("*.md")}
