@@ -120,6 +120,12 @@ GROUPS = (
                 words=_("exports, download, freeze, datasets"),
                 forms=("freeze",),
             ),
+            Page(
+                "search",
+                _("Search"),
+                "operations#large-projects",
+                words=_("find texts, prompts, answers, reasons"),
+            ),
         ),
     ),
     Group(
@@ -204,6 +210,16 @@ ACTIONS = (
     Action("members", _("Invite somebody"), "invite"),
     Action("runs", _("Start a run")),
 )
+
+# of everybody, by the names of their URLs, which take nothing
+OWN_PAGES: dict[str, Text] = {
+    "home": _("Home"),
+    "my-work": _("My work"),
+    "my-judgments": _("Your judgments"),
+    "notifications": _("Notifications"),
+    "account": _("Account and API tokens"),
+    "judging-settings": _("Judging settings"),
+}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import chat_settings, model_comparison, models, overview, playground, rounds, runs
+from training.views import (
+    chat_settings,
+    model_comparison,
+    models,
+    overview,
+    palette,
+    playground,
+    rounds,
+    runs,
+)
 
 urlpatterns = [
+    path("go/", palette.palette_page, name="palette"),
     path("p/<slug:slug>/", overview.project, name="project"),
     path("p/<slug:slug>/loop/", overview.project_loop, name="project-loop"),
     path("p/<slug:slug>/settings/chat/", chat_settings.chat_settings, name="chat-settings"),
