@@ -41,7 +41,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Query:
-    """What was typed: its text, its words in lower case, and the number at its end, as in "item 12"."""
+    """What was typed: its text, its words, and the number at its end, as in "item 12"."""
 
     text: str
     words: tuple[str, ...]
@@ -54,9 +54,9 @@ class Query:
         return cls(text, tuple(text.casefold().split()), int(number[1]) if number else None)
 
     def matches(self, *texts: object) -> bool:
-        """Whether each word is somewhere in the texts; without words everything matches."""
-        whole = " ".join(map(str, texts)).casefold()
-        return all(word in whole for word in self.words)
+        """Whether each word begins one of the texts' words; without words everything matches."""
+        found = _words(*texts)
+        return all(any(word.startswith(typed) for word in found) for typed in _words(self.text))
 
     def narrow(self, rows: QuerySet[Any], field: str) -> list[Any]:
         """The first few rows whose field has each of the words; none without words."""
@@ -67,20 +67,29 @@ class Query:
         return list(rows[:MAX])
 
     def first(self, results: Iterable[Result]) -> list[Result]:
-        """Those whose title begins with what was typed before the others."""
-        return sorted(
-            results, key=lambda result: not str(result.title).casefold().startswith(self.text.casefold())
-        )
+        """Those whose title begins with what was typed before those whose title has it, and these before the others."""
+
+        def rank(result: Result) -> int:
+            title = str(result.title)
+            return 0 if title.casefold().startswith(self.text.casefold()) else 1 if self.matches(title) else 2
+
+        return sorted(results, key=rank)
+
+
+def _words(*texts: object) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", " ".join(map(str, texts)).casefold())
 
 
 def places(query: Query, user: User, me: Member | None) -> list[Section]:
     """The pages of the member's project, what they can begin there, and the user's own pages."""
     found = []
     if me is not None:
-        found += [
-            Section(_("Pages of this project"), query.first(_project_pages(query, me))),
+        found = [
             Section(_("Actions"), query.first(_actions(query, me))),
+            Section(_("Pages of this project"), query.first(_project_pages(query, me))),
         ]
+        if query.words:
+            found.reverse()
     own = [
         Result(title, reverse(name)) for name, title in navigation.OWN_PAGES.items() if query.matches(title)
     ]

@@ -55,7 +55,7 @@ def test_a_document_is_html_with_ids_and_no_links_that_keys_do_not_expect() -> N
     assert shown.title == "The title"
     assert [heading.text for heading in shown.headings] == ["Two <b> & code"]
     assert f'<h2 id="{shown.headings[0].id}">' in shown.html
-    assert "<p>One\nline, <a href=\"/help/a/#b-c\">a guide</a>, a file.</p>" in shown.html
+    assert '<p>One\nline, <a href="/help/a/#b-c">a guide</a>, a file.</p>' in shown.html
     assert "<script" not in shown.html
     assert "aria-hidden" not in shown.html
     assert "<br" not in shown.html
