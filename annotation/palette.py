@@ -101,8 +101,8 @@ def places(query: Query, user: User, me: Member | None) -> list[Section]:
 def projects(query: Query, user: User) -> Section:
     """The user's projects, by name. One query."""
     rows: QuerySet[Any] = Member.objects.filter(user=user).select_related("project").order_by("project__name")
-    rows = query.narrow(rows, "project__name") if query.words else rows[:MAX]
-    return Section(_("Projects"), [_project(member) for member in rows])
+    found = query.narrow(rows, "project__name") if query.words else rows[:MAX]
+    return Section(_("Projects"), [_project(member) for member in found])
 
 
 def people(query: Query, me: Member) -> Section:
@@ -139,10 +139,11 @@ def help_documents(query: Query) -> Section:
     """The documents, by title or heading; none without words."""
     if not query.words:
         return Section("", [])
+    documents = ((name, document(name)) for name in DOCUMENTS)
     found = [
         Result(shown.title, path_of(name), written=True)
-        for name in DOCUMENTS
-        if query.matches((shown := document(name)).title, *(heading.text for heading in shown.headings))
+        for name, shown in documents
+        if query.matches(shown.title, *(heading.text for heading in shown.headings))
     ]
     return Section(_("Help"), query.first(found)[:MAX])
 

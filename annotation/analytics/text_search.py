@@ -108,7 +108,8 @@ def search_texts(
 ) -> Found:
     """The newest texts that have all of the terms, at most `limit` of them, of the rows with ids below `before`."""
     end = time.monotonic() + BUDGET_S
-    rows, read, found, was_stopped = FIRST_ROWS, 0, [], False
+    rows, read, was_stopped = FIRST_ROWS, 0, False
+    found: list[dict[str, Any]] = []
     while len(found) <= limit:
         started = time.monotonic()
         try:

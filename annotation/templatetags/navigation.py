@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django import template
 from django.template.base import NodeList, Parser, Token
@@ -32,7 +33,8 @@ def find_navigation(context: Context) -> Navigation:
     """The place of the page that is rendered, by the name of its URL and the role of `me` in `project`."""
     match = getattr(context.get("request"), "resolver_match", None)
     help_path = navigation.help_path(match.url_name if match else None)
-    me, project = context.get("me"), context.get("project")
+    me: Any = context.get("me")
+    project: Any = context.get("project")
     if match is None or not getattr(me, "role", "") or not getattr(project, "slug", ""):
         return Navigation(Place(), "", [], None, help_path)
     groups = navigation.entries(me.role, project.slug)

@@ -81,6 +81,6 @@ class HelpTests(PalateTestCase):
         self.sign_in(self.alice)
         for name, target in (("webhooks", "/help/api/#webhooks"), ("snapshots", "/help/datasets/#snapshots")):
             page = self.client.get(reverse(name, args=[self.project.slug])).content.decode()
-            assert f'href="{target}" title="Help on this page"' in page
+            assert f'href="{target}" aria-label="Help on this page"' in page
         assert navigation.help_path("my-work") == "/help/annotating/#your-work-counted"
         assert navigation.help_path(None) == "/help/annotating/"

@@ -125,7 +125,7 @@ def test_axe_finds_nothing_in_the_palette_and_the_menu_of_pages(
             page.get_by_role("link", name="Webhooks").wait_for()
             wrong += [f"menu, {scheme}: {problem}" for problem in problems(page)]
             page.keyboard.press("Escape")
-        page.locator("[data-open-palette]").click()
+        page.locator("[data-palette]").click()
         page.locator("#palette [role=option]").first.wait_for()
         wrong += [f"palette, {scheme}: {problem}" for problem in problems(page)]
         page.goto(f"{reverse('search', args=[world.project.slug])}?q=answer+question")

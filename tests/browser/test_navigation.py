@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from django.urls import reverse
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from annotation.models import Member, Project, User
 from tests import builders
@@ -114,6 +114,35 @@ def test_on_a_judging_screen_letters_go_into_the_palette_and_k_alone_opens_nothi
     page.locator("dialog[open]").wait_for()
     page.keyboard.press("Control+k")
     expect(page.locator("#palette")).to_be_hidden()
+
+
+def test_what_is_typed_before_the_palette_is_loaded_goes_into_its_field(
+    page: Page, sign_in: SignIn, alice: User, project: Project
+) -> None:
+    sign_in(page, alice)
+    page.goto(at(project, "work"))
+    expect(page.locator("h1")).to_contain_text("Rank")
+    held: list[Route] = []
+    page.route("**/js/palette*.js", lambda route: held.append(route))
+    page.keyboard.press("Control+k")
+    page.keyboard.type("1st")
+    page.wait_for_timeout(100)
+    assert page.locator("dialog[open]").count() == 0
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("combobox", name="Name or number")).to_have_value("1st")
+    assert page.locator("dialog[open]").count() == 1
+    assert page.locator("#judge input:checked").count() == 0
+
+
+def test_a_palette_that_cannot_be_loaded_is_a_page(
+    page: Page, sign_in: SignIn, alice: User, project: Project
+) -> None:
+    sign_in(page, alice)
+    page.goto(at(project, "rules"))
+    page.route("**/js/palette*.js", lambda route: route.abort())
+    page.get_by_role("button", name="Go to").click()
+    page.wait_for_url("**/go/?project=helpfulness")
 
 
 def test_a_server_that_is_away_is_said_in_the_palette(

@@ -147,4 +147,4 @@ class PaletteTests(PalateTestCase):
         self.assertContains(page, '<a href="/p/helpfulness/rules/">Rules</a>')
         self.assertContains(page, 'name="project" value="helpfulness"')
         home = self.client.get(reverse("rules", args=["helpfulness"]))
-        self.assertContains(home, 'href="/go/?project=helpfulness" data-open-palette')
+        self.assertContains(home, 'href="/go/?project=helpfulness" data-palette')
