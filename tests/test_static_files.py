@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.files.base import ContentFile
+
+from config.static_files import StaticFilesStorage
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES, STATIC = ROOT / "templates", ROOT / "static"
@@ -39,3 +42,18 @@ def test_only_the_theme_and_vendored_scripts_run_outside_of_modules() -> None:
         for match in re.findall(r"""<script src="{% static '([^']+)' %}""", path.read_text())
     }
     assert {name for name in classic if not name.startswith("vendor/")} == {"js/theme.js"}
+
+
+def test_collected_styles_have_no_comments_and_names_with_hashes(tmp_path: Path) -> None:
+    storage = StaticFilesStorage(location=tmp_path, base_url="/static/")
+    texts = {
+        "css/a.css": "/* one\n   url(x.svg) */\n\n.a { background: url(b.svg) } /* two */\n",
+        "css/b.svg": "<svg/>",
+        "vendor/c.css": "/*! a licence */.c { color: red }",
+    }
+    for name, text in texts.items():
+        storage.save(name, ContentFile(text))
+    done = {name: new for name, new, _ in storage.post_process({name: (storage, name) for name in texts})}
+    styles = (tmp_path / done["css/a.css"]).read_text()
+    assert styles == f'.a {{ background: url("{Path(done["css/b.svg"]).name}") }} '
+    assert (tmp_path / done["vendor/c.css"]).read_text() == texts["vendor/c.css"]

@@ -8,6 +8,7 @@ from training.views import (
     model_comparison,
     models,
     overview,
+    palette,
     playground,
     rounds,
     run_curves,
@@ -15,6 +16,7 @@ from training.views import (
 )
 
 urlpatterns = [
+    path("go/", palette.palette_page, name="palette"),
     path("p/<slug:slug>/", overview.project, name="project"),
     path("p/<slug:slug>/loop/", overview.project_loop, name="project-loop"),
     path("p/<slug:slug>/settings/chat/", chat_settings.chat_settings, name="chat-settings"),

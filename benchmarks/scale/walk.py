@@ -35,6 +35,7 @@ FIGURES = ("progress", "quality", "annotator", "ai-feedback", "opinion-set")
 HTMX = {"HX-Request": "true"}
 VARIANTS = {
     "items": ("?page=50", "?tag=topic-3", "?q=Question+77", "?state=open", "?sort=agreement"),
+    "search": ("?q=Question", "?q=nothing+of+this+kind", "?q=nothing+of+this+kind&kind=answers"),
     "members": ("?page=5", "?q=person-4"),
     "audit": ("?page=50",),
     "review": ("?page=5",),

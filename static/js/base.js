@@ -50,6 +50,45 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// The command palette is loaded when it is first asked for; what is typed meanwhile goes into its field.
+const paletteLink = document.querySelector("[data-palette]");
+const isMac = /Mac|iP/.test(navigator.platform);
+let typedEarly = null;
+
+async function openPalette() {
+  typedEarly = "";
+  try {
+    const { open } = await import("./palette.js");
+    await open(paletteLink, () => typedEarly);
+  } catch {
+    location.assign(paletteLink.href);
+  }
+  typedEarly = null;
+}
+
+function paletteKey(event) {
+  const opened = document.querySelector("dialog[open]");
+  const isShortcut = event[isMac ? "metaKey" : "ctrlKey"] && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k";
+  if (typedEarly !== null && !opened) typedEarly += event.key.length === 1 ? event.key : "";
+  else if (!isShortcut && (event.key !== " " || event.target !== paletteLink)) return;
+  else if (opened?.id === "palette") opened.close();
+  else if (!opened) openPalette();
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+
+if (paletteLink) {
+  paletteLink.role = "button";
+  paletteLink.ariaHasPopup = "dialog";
+  if (isMac) paletteLink.querySelector("kbd").textContent = "⌘ K";
+  document.addEventListener("keydown", paletteKey, true);
+  paletteLink.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    openPalette();
+  });
+}
+
 document.addEventListener("htmx:configRequest", (event) => {
   const token = csrfToken();
   if (!token) return;

@@ -116,7 +116,7 @@ class SubmitTests(JudgingTestCase):
         assert judgment.slot is not None
         assert judgment.slot.state == Slot.State.DONE
         assert response.context["lease"].item_id != judgment.item_id
-        self.assertContains(response, 'data-title="Rank · Helpfulness · Palate"')
+        self.assertContains(response, 'data-title="Rank · Helpfulness – Palate"')
         self.assertNotContains(response, "<html")
 
     def test_without_scripts_it_leads_to_the_next_item(self) -> None:

@@ -112,6 +112,30 @@ def test_axe_finds_nothing_in_what_opens_on_the_annotators_screens(
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_in_the_palette_and_the_menu_of_pages(
+    new_page: Callable[..., Page], sign_in: SignIn, world: screens.World, alice: User, width: int
+) -> None:
+    page = new_page(viewport={"width": width, "height": 844}, reduced_motion="reduce")
+    page.add_init_script(path=AXE)
+    sign_in(page, alice)
+    wrong: list[str] = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.goto(reverse("rules", args=[world.project.slug]))
+        if width < 640:
+            page.locator(".project-nav-open").click()
+            page.get_by_role("link", name="Webhooks").wait_for()
+            wrong += [f"menu, {scheme}: {problem}" for problem in problems(page)]
+            page.keyboard.press("Escape")
+        page.locator("[data-palette]").click()
+        page.locator("#palette [role=option]").first.wait_for()
+        wrong += [f"palette, {scheme}: {problem}" for problem in problems(page)]
+        page.goto(f"{reverse('search', args=[world.project.slug])}?q=answer+question")
+        wrong += [f"search, {scheme}: {problem}" for problem in problems(page)]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_the_rank_screen_weighs_less_than_150_kilobytes(
     page: Page, sign_in: SignIn, world: screens.World, bob: User
 ) -> None:

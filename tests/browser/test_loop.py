@@ -51,7 +51,7 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
 ) -> None:
     sign_in(page, alice)
     page.goto(project.get_absolute_url())
-    page.get_by_role("link", name="Loop", exact=True).click()
+    page.get_by_role("link", name="Train", exact=True).click()
     page.get_by_role("link", name="Start the first round").click()
     expect(page.get_by_role("heading", name="New policy")).to_be_visible()
     page.get_by_label("Judgments to wait for").fill("25")
