@@ -59,7 +59,13 @@ GROUPS = (
         "annotate",
         pgettext_lazy("group of pages", "Annotate"),
         (
-            Page("progress", _("Progress"), "annotating#for-leads", words=_("queue, judgments, throughput")),
+            Page(
+                "progress",
+                _("Progress"),
+                "quality#what-happens-next-and-when",
+                details=("remind",),
+                words=_("queue, judgments, throughput, remind people"),
+            ),
             Page(
                 "items",
                 _("Items"),
@@ -79,7 +85,7 @@ GROUPS = (
             Page(
                 "quality",
                 _("Agreement"),
-                "annotating#for-leads",
+                "quality",
                 details=("annotator",),
                 words=_("alpha, annotators, gold accuracy"),
             ),
@@ -89,7 +95,7 @@ GROUPS = (
                 "annotating#for-leads",
                 words=_("disagreements, questions, adjudication"),
             ),
-            Page("rules", _("Rules"), "annotating#for-leads", words=_("warn, pause")),
+            Page("rules", _("Rules"), "quality#warnings-by-rule", words=_("warn, pause")),
             Page(
                 "ai-feedback",
                 _("AI feedback"),
@@ -143,15 +149,15 @@ GROUPS = (
                 "runs",
                 _("Runs"),
                 "training",
-                details=("run", "run-new"),
+                details=("run", "run-new", "run-curves"),
                 words=_("jobs, training, reward model"),
             ),
             Page(
                 "models",
                 _("Models"),
                 "training#which-models",
-                details=("model", "model-compare"),
-                words=_("policies, registry, lineage"),
+                details=("model", "model-compare", "leaderboard"),
+                words=_("policies, registry, lineage, leaderboard, compare"),
             ),
             Page("playground", _("Playground"), "serving", LEADS, words=_("talk to models")),
             Page(
