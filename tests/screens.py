@@ -104,6 +104,7 @@ LEAD: dict[str, Args] = {
     "annotator": _of("annotator"),
     "review": _project,
     "items": _project,
+    "judgments": _project,
     "item": _of("item"),
     "ai-feedback": _project,
     "opinion-set": lambda world: [world.project.slug, 1],

@@ -17,7 +17,7 @@ from annotation.analytics.time_steps import DAY
 from annotation.models import Item, Judgment, Project, Skip, Slot, Verdict
 
 LEAST_AGREED = "agreement"
-"""Sort key: lowest agreement first."""
+"""Sort key: lowest agreement first; after a `-` highest first."""
 STATES = {
     "open": gettext_lazy("Open"),
     "done": gettext_lazy("Done"),
@@ -64,7 +64,7 @@ class Search:
             version=int(version) if version.isdecimal() and len(version) < 8 else None,
             since=_parse_time(text("from")),
             until=_parse_time(text("to"), ends=True),
-            sort=LEAST_AGREED if text("sort") == LEAST_AGREED else "",
+            sort=text("sort") if text("sort").removeprefix("-") == LEAST_AGREED else "",
         )
 
     @property
@@ -120,7 +120,7 @@ def _parse_time(text: str, *, ends: bool = False) -> datetime | None:
 
 
 def search_items(project: Project, search: Search) -> QuerySet[Item]:
-    """The items found, newest first or lowest agreement first, annotated with `judgment_count`, `is_decided` and
+    """The items found, newest first or by agreement, annotated with `judgment_count`, `is_decided` and
     `is_waiting` (whether it has a slot that is not done)."""
     # a subquery counts for the items of the page only; a join would count for all of them
     counted = (
@@ -149,9 +149,11 @@ def search_items(project: Project, search: Search) -> QuerySet[Item]:
         items = items.filter(prompt__messages__any_message_contains=search.text)
     if (condition := search.judgment_filter) is not None:
         items = items.filter(Exists(Judgment.objects.current().filter(condition, item=OuterRef("pk"))))
-    if search.sort == LEAST_AGREED:
+    if search.sort:
         # uses the index of `Agreement`, which has only items that two people judged
-        items = items.filter(agreement__project=project).order_by("agreement__share", "pk")
+        order = ("agreement__share", "agreement__item")
+        items = items.filter(agreement__project=project)
+        items = items.order_by(*(f"-{name}" if search.sort.startswith("-") else name for name in order))
         if search.state != "gold":
             items = items.filter(gold__isnull=True)
     if search.reason:

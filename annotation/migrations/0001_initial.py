@@ -442,7 +442,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='item',
             name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='annotation.project'),
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='items', to='annotation.project'),
         ),
         migrations.CreateModel(
             name='Invitation',
@@ -937,6 +937,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='opinion',
             constraint=models.CheckConstraint(condition=models.Q(('first', models.F('second')), _negated=True), name='opinions_are_on_two_responses'),
+        ),
+        migrations.AddIndex(
+            model_name='item',
+            index=models.Index(fields=['project', 'id'], name='items_of_a_project'),
         ),
         migrations.AddIndex(
             model_name='item',

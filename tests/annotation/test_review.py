@@ -368,7 +368,7 @@ class ItemsTests(AnalyticsTestCase):
 
     def found(self, **query: object) -> set[int]:
         self.sign_in(self.alice)
-        return {item.pk for item in self.client.get(self.url("items"), query).context["page"]}
+        return {item.pk for item in self.client.get(self.url("items"), query).context["listing"].page.rows}
 
     def test_it_finds_by_state_words_tag_person_and_day(self) -> None:
         done, decided = self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 3, 2]])

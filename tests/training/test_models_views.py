@@ -51,7 +51,7 @@ class ModelTests(AccessTestCase):
         second = self.child(self.child(self.first, "dpo-1"), "dpo-2")
         self.sign_in(self.dana)
         page = self.client.get(self.url("models"))
-        counts = {version.name: judgments for version, judgments in page.context["versions"]}
+        counts = {version.name: judgments for version, judgments in ((row.version, row.judgments) for row in page.context["listing"].page.rows)}
         assert counts == {"policy-0": 0, "dpo-1": 20, "dpo-2": 20}
         self.assertContains(page, self.url("model", second.pk))
         self.assertContains(page, self.url("run", second.run.pk))  # type: ignore[union-attr]

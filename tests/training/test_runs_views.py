@@ -315,9 +315,12 @@ class RunPageTests(RunTestCase):
     def test_the_list_is_paged_and_its_queries_do_not_grow_with_it(self) -> None:
         for _ in range(30):
             self.start()
-        # user; membership; how many; runs
-        with self.assertNumQueries(4):
+        # user; membership; how many, runs; the filters' kinds, people
+        with self.assertNumQueries(6):
             page = self.client.get(self.url("runs"))
-        assert len(page.context["page"].object_list) == 25
-        assert len(self.client.get(self.url("runs") + "?page=2").context["page"].object_list) == 5
-        assert self.client.get(self.url("runs") + "?page=nonsense").status_code == 200
+        listing = page.context["listing"]
+        assert len(listing.page.rows) == 25
+        assert len(self.client.get(self.url("runs") + listing.older).context["listing"].page.rows) == 5
+        for query in ("?after=nonsense", "?before=1,2", "?sort=nonsense"):
+            page = self.client.get(self.url("runs") + query)
+            assert page.context["listing"].page.rows == listing.page.rows

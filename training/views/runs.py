@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
+from annotation.lists.listing import Listing
 from annotation.models import Member
+from annotation.views import HtmxRequest
 from annotation.views.calibration_chart import calibration_chart
+from annotation.views.lists import render_list
 from training.configs import KINDS
 from training.errors import RunError
 from training.metric_labels import (
@@ -30,8 +32,8 @@ from training.models import Run
 from training.runs.actions import cancel_run, resume_run
 from training.runs.forms import RunForm, initial_like
 from training.runs.queries import run_state, runs_of
+from training.runs.run_list import RUNS
 
-PAGE_SIZE = 25
 # shown elsewhere on the page, or of no use once the run is over
 NOT_IN_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
 
@@ -141,11 +143,11 @@ KIND_TEXTS = {
 
 @login_required
 @require_GET
-def runs(request: HttpRequest, slug: str) -> HttpResponse:
+def runs(request: HtmxRequest, slug: str) -> HttpResponseBase:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    page = Paginator(runs_of(me.project), PAGE_SIZE).get_page(request.GET.get("page"))
-    context = {"me": me, "project": me.project, "page": page, "kinds": KIND_TEXTS}
-    return render(request, "training/runs.html", context)
+    return render_list(
+        request, me, Listing(RUNS, me.project, request.GET), "training/runs.html", {"kinds": KIND_TEXTS}
+    )
 
 
 @login_required
