@@ -1,4 +1,5 @@
 // Every page: the theme switch, menus, dialogs and drawers, questions, toasts, and what htmx reports.
+import "./confirm.js";
 import { csrfToken } from "./csrf.js";
 import { gettext } from "./gettext.js";
 import { removeLater, showToast } from "./toasts.js";
@@ -34,12 +35,6 @@ document.addEventListener("click", (event) => {
   // a click on the backdrop is a click on the dialog itself
   if (target instanceof HTMLDialogElement && target.open) target.close();
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(target)) menu.open = false;
-});
-
-// a form that loses work asks first
-document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
-  if (question && !window.confirm(question)) event.preventDefault();
 });
 
 document.addEventListener("keydown", (event) => {
