@@ -171,7 +171,8 @@ NO_PAGES = {
         "model-retire",
         "snapshot-hub",
     ),
-    *("judging-view", "judging-keys"),
+    *("judging-view", "judging-keys", "view-save", "view-change"),
+    *("items-bulk", "items-undo", "members-bulk", "members-undo", "runs-bulk", "runs-undo"),
     # parts of pages
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
     *("work-source", "my-judgment-source", "item-source"),

@@ -102,6 +102,16 @@ def retire(*, item: Item, actor: User, reason: str) -> None:
 
 
 @transaction.atomic
+def restrict(*, item: Item, actor: User, reason: str) -> None:
+    """Restrict an item to reviewers and leads.
+
+    Raises:
+        ReviewError: the reason is too long.
+    """
+    items.restrict(item=_locked(item), actor=actor, reason=_checked_text("reason", reason))
+
+
+@transaction.atomic
 def reopen(*, item: Item, actor: User) -> None:
     """Put an item back into the queue for everybody. A known answer is deleted; judgments made while the item was gold do not
     count towards its overlap."""

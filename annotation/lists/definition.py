@@ -15,6 +15,7 @@ Text = Any
 Values = dict[str, str]
 """The values of a list's filters, by their names, without those that are empty."""
 MAX_VALUE_CHARS = 200
+ANY = _("Any")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Filter:
     name: str
     label: Text
     choices: Callable[[Project], Iterable[tuple[str, Text]]] | None = None
-    every: Text = _("Any")
+    every: Text = ANY
     accepts: Callable[[str], bool] | None = None
     """Which values are not ignored; None for the choices, or for a text any."""
     is_field: bool = True
@@ -62,8 +63,8 @@ class Filter:
 
 @dataclass(frozen=True)
 class ListDefinition:
-    """A list. `name`: that of its URL, too. `rows`: those that match, as a query set or a list, in any order, by the values of the
-    filters and that of `sort`: a column's name, after a `-` where its highest values come first."""
+    """A list. `name`: that of its URL, too. `rows`: those that match, as a query set or a list, in any order, by the values of
+    the filters and that of `sort`: a column's name, after a `-` where its highest values come first."""
 
     name: str
     columns: tuple[Column, ...]
@@ -80,8 +81,12 @@ class ListDefinition:
 
     def read_values(self, query: Mapping[str, str]) -> Values:
         """The values of its filters in a query string. NUL, which PostgreSQL refuses, is left out."""
-        values = {f.name: query.get(f.name, "").replace("\0", "").strip()[:MAX_VALUE_CHARS] for f in self.filters}
-        return {f.name: values[f.name] for f in self.filters if values[f.name] and _accepts(f, values[f.name])}
+        values = {
+            f.name: query.get(f.name, "").replace("\0", "").strip()[:MAX_VALUE_CHARS] for f in self.filters
+        }
+        return {
+            f.name: values[f.name] for f in self.filters if values[f.name] and _accepts(f, values[f.name])
+        }
 
     def read_sort(self, query: Mapping[str, str]) -> str:
         """The order that a query string asks for, or its own."""

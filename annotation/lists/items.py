@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotation.analytics.item_search import LEAST_AGREED, STATES, Search, search_items
-from annotation.lists.definition import Column, Filter, Key, ListDefinition, Text, Values
 from annotation.lists.choices import people, tags, versions
+from annotation.lists.definition import Column, Filter, Key, ListDefinition, Text, Values
 from annotation.models import Item, Judgment, Project, Skip
 
 

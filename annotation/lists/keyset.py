@@ -18,8 +18,8 @@ CSV_ROWS = 1000
 
 @dataclass(frozen=True)
 class RowPage:
-    """Some rows of a list. `newer` and `older` are the positions (`before` and `after` in a query string) from which the pages beside
-    it are read; empty where there is none."""
+    """Some rows of a list. `newer` and `older` are the positions (`before` and `after` in a query string) from which the pages
+    beside it are read; empty where there is none."""
 
     rows: list[Any]
     newer: str = ""

@@ -81,7 +81,16 @@ class Listing:
     @cached_property
     def count(self) -> int:
         """How many match; `MANY` if there are more."""
-        return len(self.rows) if isinstance(self.rows, list) else self.rows.order_by().values("pk")[:MANY].count()
+        return (
+            len(self.rows)
+            if isinstance(self.rows, list)
+            else self.rows.order_by().values("pk")[:MANY].count()
+        )
+
+    def first_ids(self, limit: int) -> list[int]:
+        """The ids of the first rows that match, in the list's order."""
+        found = next(read_all(self.rows, self._key[0], descending=self._key[1], size=limit), [])
+        return [row.pk for row in found]
 
     @property
     def is_narrowed(self) -> bool:
@@ -121,7 +130,9 @@ class Listing:
     @cached_property
     def fields(self) -> list[Field]:
         shown = [f for f in self.definition.filters if f.is_field or f.name in self.values]
-        fields = [Field(f, self.values.get(f.name, ""), self._choices(f) if f.is_field else None) for f in shown]
+        fields = [
+            Field(f, self.values.get(f.name, ""), self._choices(f) if f.is_field else None) for f in shown
+        ]
         return [field for field in fields if field.choices is None or len(field.choices) > 1 or field.value]
 
     @property
@@ -195,5 +206,3 @@ def _cell(value: Any, zone: tzinfo) -> Any:
     if value is None or isinstance(value, int):
         return "" if value is None else value
     return text_cell(str(value))
-
-

@@ -45,7 +45,9 @@ def _rows(project: Project, values: Values) -> list[MemberRow]:
 
 
 def _matches(row: MemberRow, values: Values) -> bool:
-    return values.get("role", row.member.role) == row.member.role and values.get("state", row.state) == row.state
+    return (
+        values.get("role", row.member.role) == row.member.role and values.get("state", row.state) == row.state
+    )
 
 
 def _with_activity(project: Project, rows: Iterable[MemberRow]) -> list[MemberRow]:
@@ -56,7 +58,9 @@ def _with_activity(project: Project, rows: Iterable[MemberRow]) -> list[MemberRo
         return rows
     activity = activity_of(project, lacking)
     return [
-        row if row.is_read else replace(row, work=replace(activity(row.member.user_id), today=row.work.today), is_read=True)
+        row
+        if row.is_read
+        else replace(row, work=replace(activity(row.member.user_id), today=row.work.today), is_read=True)
         for row in rows
     ]
 
@@ -66,13 +70,34 @@ MEMBERS = ListDefinition(
     sort="-today",
     size=MEMBERS_PER_PAGE,
     columns=(
-        Column("person", _("Person"), lambda row: row.member.user.username, lambda row: row.member.user.username.lower()),
+        Column(
+            "person",
+            _("Person"),
+            lambda row: row.member.user.username,
+            lambda row: row.member.user.username.lower(),
+        ),
         Column("role", _("Role"), lambda row: row.member.role, lambda row: row.member.role),
         Column("state", value=lambda row: row.state),
         Column("account", value=lambda row: row.member.user.account),
-        Column("today", _("Today"), lambda row: row.work.today, lambda row: row.work.today, is_number=True, descends=True),
-        Column("total", _("Total"), lambda row: row.work.total, lambda row: row.work.total, is_number=True, descends=True),
-        Column("last", _("Last judgment"), lambda row: row.work.last, lambda row: row.work.last, descends=True),
+        Column(
+            "today",
+            _("Today"),
+            lambda row: row.work.today,
+            lambda row: row.work.today,
+            is_number=True,
+            descends=True,
+        ),
+        Column(
+            "total",
+            _("Total"),
+            lambda row: row.work.total,
+            lambda row: row.work.total,
+            is_number=True,
+            descends=True,
+        ),
+        Column(
+            "last", _("Last judgment"), lambda row: row.work.last, lambda row: row.work.last, descends=True
+        ),
         Column("joined", value=lambda row: row.member.joined_at),
     ),
     filters=(

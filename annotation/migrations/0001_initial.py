@@ -630,6 +630,19 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='SavedView',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('list', models.CharField(choices=[('items', 'Items'), ('judgments', 'Judgments'), ('members', 'Members'), ('runs', 'Runs'), ('models', 'Models')], max_length=9)),
+                ('name', models.CharField(max_length=60)),
+                ('query', models.CharField(blank=True, help_text='The query string, without its question mark.', max_length=2000)),
+                ('shared', models.BooleanField(default=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to='annotation.project')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Skip',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -1110,6 +1123,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='turn',
             index=models.Index(condition=models.Q(('state__in', ['waiting', 'answering'])), fields=['id'], name='turns_to_answer'),
+        ),
+        migrations.AddConstraint(
+            model_name='savedview',
+            constraint=models.UniqueConstraint(fields=('project', 'list', 'owner', 'name'), name='names_of_views_differ'),
+        ),
+        migrations.AddConstraint(
+            model_name='savedview',
+            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='a_view_has_a_name'),
         ),
         migrations.AddConstraint(
             model_name='turn',

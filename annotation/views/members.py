@@ -12,11 +12,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
+from annotation.actions import bulk_members
 from annotation.actions.members import (
     ROLE_NAMES,
     MemberError,
@@ -29,15 +30,34 @@ from annotation.actions.members import (
     restore_member,
 )
 from annotation.actions.passwords import create_reset_path
+from annotation.actions.rules import RuleError
 from annotation.analytics.figures import counted_by_worker
 from annotation.forms.people import AddMemberForm, InvitationForm, NewAccountForm
 from annotation.lists.listing import Listing
 from annotation.lists.members import MEMBERS
 from annotation.logic import periods
 from annotation.models import Member
-from annotation.views import HtmxRequest
+from annotation.views import HtmxRequest, bulk
+from annotation.views.bulk import BulkAct
 from annotation.views.lists import render_list
 
+
+def _paused(n: int) -> str:
+    return ngettext("%(n)s person gets no more work.", "%(n)s people get no more work.", n) % {"n": f"{n:,}"}
+
+
+def _resumed(n: int) -> str:
+    return ngettext("%(n)s person can continue.", "%(n)s people can continue.", n) % {"n": f"{n:,}"}
+
+
+ACTS = {
+    "pause": BulkAct(
+        gettext_lazy("Pause"), bulk_members.pause, bulk_members.undo, _paused, is_dangerous=True
+    ),
+    "resume": BulkAct(
+        gettext_lazy("Lift pauses and warnings"), bulk_members.resume, bulk_members.undo, _resumed
+    ),
+}
 ROLE_CHANGED = {
     Role.LEAD: gettext_lazy("%(user)s is a lead now."),
     Role.REVIEWER: gettext_lazy("%(user)s is a reviewer now."),
@@ -115,6 +135,18 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
+def members_bulk(request: HttpRequest, slug: str) -> HttpResponse:
+    return bulk.act_on_rows(request, member_for(request.user, slug, Role.LEAD), MEMBERS, ACTS, RuleError)
+
+
+@login_required
+@require_POST
+def members_undo(request: HttpRequest, slug: str) -> HttpResponse:
+    return bulk.undo(request, member_for(request.user, slug, Role.LEAD), MEMBERS, ACTS)
+
+
+@login_required
+@require_POST
 def member_restore(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     try:
@@ -179,6 +211,7 @@ def page(
         ],
         "removed": removed_members(me.project),
         "members": members,
+        "acts": ACTS,
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,
         "periods": periods.NAMES,

@@ -14,7 +14,7 @@ document.addEventListener(
     if (!question || asked.delete(form)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    const act = form.dataset.confirmAct ?? name(button ?? form.querySelector("button:not([type=button])"));
+    const act = button?.dataset.confirmAct ?? form.dataset.confirmAct ?? name(button ?? form.querySelector("button:not([type=button])"));
     ask(question, act, form.dataset.confirmKeep ?? gettext("Cancel")).then((confirmed) => {
       if (!confirmed) return;
       const now = form.isConnected ? form : sameForm(form); // a live page may have replaced it meanwhile

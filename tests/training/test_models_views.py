@@ -51,7 +51,12 @@ class ModelTests(AccessTestCase):
         second = self.child(self.child(self.first, "dpo-1"), "dpo-2")
         self.sign_in(self.dana)
         page = self.client.get(self.url("models"))
-        counts = {version.name: judgments for version, judgments in ((row.version, row.judgments) for row in page.context["listing"].page.rows)}
+        counts = {
+            version.name: judgments
+            for version, judgments in (
+                (row.version, row.judgments) for row in page.context["listing"].page.rows
+            )
+        }
         assert counts == {"policy-0": 0, "dpo-1": 20, "dpo-2": 20}
         self.assertContains(page, self.url("model", second.pk))
         self.assertContains(page, self.url("run", second.run.pk))  # type: ignore[union-attr]
@@ -61,8 +66,8 @@ class ModelTests(AccessTestCase):
         for n in range(1, 6):
             version = self.child(version, f"dpo-{n}")
         self.sign_in(self.alice)
-        # user; membership; models; whether the project is large; preferences
-        with self.assertNumQueries(5):
+        # user; membership; models; whether the project is large; preferences; views
+        with self.assertNumQueries(6):
             self.client.get(self.url("models"))
         # user; membership; models; those behind them; samples, children; the form: current policy, whether the
         # project is large, prompts waiting, policies

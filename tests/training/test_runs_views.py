@@ -315,8 +315,8 @@ class RunPageTests(RunTestCase):
     def test_the_list_is_paged_and_its_queries_do_not_grow_with_it(self) -> None:
         for _ in range(30):
             self.start()
-        # user; membership; how many, runs; the filters' kinds, people
-        with self.assertNumQueries(6):
+        # user; membership; how many, runs; the filters' kinds, people; views
+        with self.assertNumQueries(7):
             page = self.client.get(self.url("runs"))
         listing = page.context["listing"]
         assert len(listing.page.rows) == 25

@@ -21,7 +21,11 @@ def _rows(project: Project, values: Values) -> Any:
 
 
 def _creators(project: Project) -> Iterable[tuple[str, Text]]:
-    names = Run.objects.filter(project=project).order_by("created_by__username").values_list("created_by__username")
+    names = (
+        Run.objects.filter(project=project)
+        .order_by("created_by__username")
+        .values_list("created_by__username")
+    )
     return [(name, name) for (name,) in names.distinct()]
 
 

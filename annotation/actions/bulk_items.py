@@ -1,0 +1,155 @@
+"""Retiring, restricting and reopening several items at once, and taking that back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from annotation import audit, events
+from annotation.actions import review
+from annotation.actions.bulk import Change
+from annotation.models import AuditEntry, Item, Project, ReviewFlag, Skip, Slot, User
+
+State = Item.State
+VERBS = {State.OPEN: "item.reopened", State.RESTRICTED: "item.restricted", State.RETIRED: "item.retired"}
+SLOT_FIELDS = ("id", "item_id", "priority", "random_key", "control_key", "restricted", "batch_id")
+"""Of a slot, what an undo puts back."""
+
+
+def retire(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
+    """Take items out of the queue, as `review.retire` does each; those that are out already are left as they are.
+
+    Raises:
+        ReviewError: there is no reason.
+    """
+    return _change(
+        Item.objects.exclude(state=State.RETIRED).filter(project=project, pk__in=ids),
+        lambda item: review.retire(item=item, actor=actor, reason=reason),
+    )
+
+
+def restrict(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
+    """Restrict open items to reviewers and leads; others, and gold items, are left as they are.
+
+    Raises:
+        ReviewError: the reason is too long.
+    """
+    return _change(
+        Item.objects.filter(state=State.OPEN, gold=None, project=project, pk__in=ids),
+        lambda item: review.restrict(item=item, actor=actor, reason=reason),
+    )
+
+
+def reopen(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
+    """Put items back into the queue, as `review.reopen` does each. Those with a known answer, which it would delete, and open
+    ones are left as they are."""
+    del reason
+    return _change(
+        Item.objects.exclude(state=State.OPEN).filter(gold=None, project=project, pk__in=ids),
+        lambda item: review.reopen(item=item, actor=actor),
+    )
+
+
+@transaction.atomic
+def undo(*, project: Project, changes: list[Change], actor: User) -> int:
+    """Put items back as they were before, with their slots and what waited for a reviewer; those that somebody has changed since
+    stay. Returns how many it put back."""
+    by_id = {change["id"]: change for change in changes}
+    last = max((change["entry"] for change in changes), default=0)
+    later = AuditEntry.objects.filter(project=project, pk__gt=last, data__item__in=list(by_id))
+    touched = set(later.values_list("data__item", flat=True))
+    unchanged = [
+        item
+        for item in _locked(Item.objects.filter(project=project, pk__in=by_id))
+        if item.pk not in touched and item.state == by_id[item.pk]["after"] and item.gold is None
+    ]
+    slots = _open_slots(unchanged)
+    for item in unchanged:
+        change = by_id[item.pk]
+        item.state, item.retired_reason = change["state"], change["retired_reason"]
+        item.save(update_fields=["state", "retired_reason"])
+        _put_slots_back(item, slots[item.pk], change["slots"])
+        audit.record(
+            VERBS[State(item.state)],
+            project=project,
+            actor=actor,
+            subject=f"item {item.pk}",
+            item=item.pk,
+            undo=True,
+        )
+    back = [by_id[item.pk] for item in unchanged]
+    Skip.objects.filter(pk__in=[pk for change in back for pk in change["skips"]]).update(resolved_at=None)
+    ReviewFlag.objects.filter(pk__in=[pk for change in back for pk in change["flags"]]).update(
+        resolved_at=None
+    )
+    events.announce(events.project_group(project.pk), {"kind": "queue"})
+    return len(unchanged)
+
+
+@transaction.atomic
+def _change(rows: QuerySet[Item], act: Callable[[Item], object]) -> list[Change]:
+    """Acts on each of the items, and returns how they were."""
+    found = _locked(rows)
+    slots = _open_slots(found)
+    skips, flags = _unresolved(found)
+    changes = [
+        {
+            "id": item.pk,
+            "state": item.state,
+            "retired_reason": item.retired_reason,
+            "slots": slots[item.pk],
+            "skips": skips[item.pk],
+            "flags": flags[item.pk],
+        }
+        for item in found
+    ]
+    for item in found:
+        act(item)
+    after = dict(Item.objects.filter(pk__in=[item.pk for item in found]).values_list("pk", "state"))
+    entry = AuditEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return [change | {"after": after[change["id"]], "entry": entry} for change in changes]
+
+
+def _locked(rows: QuerySet[Item]) -> list[Item]:
+    """In the order of their ids, so that two acts wait for each other."""
+    return list(rows.select_for_update(no_key=True, of=("self",)).select_related("project").order_by("pk"))
+
+
+def _open_slots(found: list[Item]) -> dict[int, list[dict[str, Any]]]:
+    """The slots that nobody has filled, by item."""
+    slots: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    rows = Slot.objects.filter(item__in=found).exclude(state=Slot.State.DONE).exclude(gold=True)
+    for slot in rows.order_by("pk").values(*SLOT_FIELDS):
+        slots[slot["item_id"]].append(slot)
+    return slots
+
+
+def _unresolved(found: list[Item]) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """The ids of skips and of flags that wait for a reviewer, by item."""
+    skips: dict[int, list[int]] = defaultdict(list)
+    for item, pk in Skip.objects.filter(item__in=found, resolved_at=None).values_list("item", "pk"):
+        skips[item].append(pk)
+    flags: dict[int, list[int]] = defaultdict(list)
+    waiting = ReviewFlag.objects.filter(judgment__item__in=found, resolved_at=None)
+    for item, pk in waiting.values_list("judgment__item", "pk"):
+        flags[item].append(pk)
+    return skips, flags
+
+
+def _put_slots_back(item: Item, now: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
+    """The item's unfilled slots as they were. Those that were deleted are open again; those that are new are deleted, although
+    somebody may have one on the screen: their judgment is stored without a slot, as for every retired item."""
+    there, wanted = {slot["id"] for slot in now}, {slot["id"]: slot for slot in before}
+    Slot.objects.filter(pk__in=there - wanted.keys()).delete()
+    for pk in there & wanted.keys():
+        Slot.objects.filter(pk=pk).update(restricted=wanted[pk]["restricted"], batch=wanted[pk]["batch_id"])
+    known = set(Slot.objects.filter(pk__in=wanted).values_list("pk", flat=True))  # some may be done
+    Slot.objects.bulk_create(
+        Slot(project_id=item.project_id, **{name: slot[name] for name in SLOT_FIELDS if name != "id"})
+        for pk, slot in wanted.items()
+        if pk not in known
+    )
