@@ -39,7 +39,7 @@ def restrict(*, project: Project, ids: Collection[int], actor: User, reason: str
         ReviewError: the reason is too long.
     """
     return _change(
-        Item.objects.filter(state=State.OPEN, gold=None, project=project, pk__in=ids),
+        Item.objects.filter(state=State.OPEN, gold__isnull=True, project=project, pk__in=ids),
         lambda item: review.restrict(item=item, actor=actor, reason=reason),
     )
 
@@ -49,7 +49,7 @@ def reopen(*, project: Project, ids: Collection[int], actor: User, reason: str) 
     ones are left as they are."""
     del reason
     return _change(
-        Item.objects.exclude(state=State.OPEN).filter(gold=None, project=project, pk__in=ids),
+        Item.objects.exclude(state=State.OPEN).filter(gold__isnull=True, project=project, pk__in=ids),
         lambda item: review.reopen(item=item, actor=actor),
     )
 
@@ -96,7 +96,7 @@ def _change(rows: QuerySet[Item], act: Callable[[Item], object]) -> list[Change]
     found = _locked(rows)
     slots = _open_slots(found)
     skips, flags = _unresolved(found)
-    changes = [
+    changes: list[Change] = [
         {
             "id": item.pk,
             "state": item.state,
@@ -109,7 +109,9 @@ def _change(rows: QuerySet[Item], act: Callable[[Item], object]) -> list[Change]
     ]
     for item in found:
         act(item)
-    after = dict(Item.objects.filter(pk__in=[item.pk for item in found]).values_list("pk", "state"))
+    after = {
+        item.pk: item.state for item in Item.objects.filter(pk__in=[item.pk for item in found]).only("state")
+    }
     entry = AuditEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     return [change | {"after": after[change["id"]], "entry": entry} for change in changes]
 

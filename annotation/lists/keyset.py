@@ -35,7 +35,7 @@ def read_page(rows: Any, key: SortKey, *, descending: bool, size: int, query: Ma
             found = found[-size:]
             return RowPage(found, newer=read.position(found[0]), older=read.position(found[-1]))
         after = ""  # the first page, in full
-    found = read.after(after, size + 1) if after else None
+    found = read.after(after, size + 1) if after else []
     is_first = not found
     found = found or read.after("", size + 1)
     more, found = len(found) > size, found[:size]
@@ -62,7 +62,7 @@ class _Sorted:
 
     def __init__(self, rows: Any, key: SortKey, descending: bool) -> None:
         self.key, self.descending = key, descending
-        self.rows = rows if isinstance(key, Key) else _sort(rows, key, descending)
+        self.rows: Any = rows if isinstance(key, Key) else _sort(rows, key, descending)
 
     def position(self, row: Any) -> str:
         if not isinstance(self.key, Key):

@@ -22,7 +22,7 @@ from annotation.models import Member
 
 @dataclass(frozen=True)
 class BulkAct:
-    """An act on several rows, with keyword arguments `project`, `ids`, `actor` and `reason`. `done`: what it did to so many, in words."""
+    """An act on several rows, which takes `project`, `ids`, `actor` and `reason`. `done`: to how many it was done, in words."""
 
     label: Text
     act: Callable[..., list[Change]]
@@ -37,8 +37,8 @@ Acts = Mapping[str, BulkAct]
 def act_on_rows(
     request: HttpRequest, me: Member, definition: ListDefinition, acts: Acts, refused: type[Exception]
 ) -> HttpResponse:
-    """Does the act whose button was pressed, `do`, to the rows `id`, or with `all` to the first `MAX_ROWS` that match `query`. Back
-    to the list, with a message that has an undo. refused: the error of an act that cannot be done."""
+    """Does the act whose button was pressed, `do`, to the rows `id`, or with `all` to the first `MAX_ROWS` that match `query`.
+    Back to the list, with a message that has an undo. refused: the error of an act that cannot be done."""
     query = QueryDict(request.POST.get("query", ""))
     back = reverse(definition.name, args=[me.project.slug]) + (f"?{query.urlencode()}" if query else "")
     name = request.POST.get("do", "")

@@ -39,7 +39,7 @@ def render_list(
 ) -> HttpResponseBase:
     """The page, which finds the list as `listing`; with `format=csv` in the query, all rows that match as a file. htmx takes what
     it needs of the page, and is told the address without empty filters."""
-    if request.GET.get("format") == "csv":
+    if request.method == "GET" and request.GET.get("format") == "csv":
         return stream_response(
             listing.csv_lines(),
             content_type="text/csv; charset=utf-8",

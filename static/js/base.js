@@ -34,6 +34,7 @@ document.addEventListener("click", (event) => {
   if (target.closest("[data-switch-theme]")) switchTheme();
   // a click on the backdrop is a click on the dialog itself
   if (target instanceof HTMLDialogElement && target.open) target.close();
+  if (target.closest("dialog")) return; // a question about what is in the menu leaves it open
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(target)) menu.open = false;
 });
 
