@@ -10,7 +10,7 @@ from django.core.cache import cache
 
 from annotation.models import Project, User
 
-MAX_ROWS = 500
+MAX_ROWS = 1000
 """On so many rows one request acts."""
 UNDO_S = 3600
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
 from annotation import audit, events
-from annotation.actions import review
+from annotation.actions import items, review
 from annotation.actions.bulk import Change
 from annotation.models import AuditEntry, Item, Project, ReviewFlag, Skip, Slot, User
 
@@ -21,14 +21,15 @@ SLOT_FIELDS = ("id", "item_id", "priority", "random_key", "control_key", "restri
 
 
 def retire(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
-    """Take items out of the queue, as `review.retire` does each; those that are out already are left as they are.
+    """Take items out of the queue; those that are out already are left as they are.
 
     Raises:
         ReviewError: there is no reason.
     """
     return _change(
         Item.objects.exclude(state=State.RETIRED).filter(project=project, pk__in=ids),
-        lambda item: review.retire(item=item, actor=actor, reason=reason),
+        State.RETIRED,
+        lambda found: review.retire_all(items=found, actor=actor, reason=reason),
     )
 
 
@@ -38,19 +39,26 @@ def restrict(*, project: Project, ids: Collection[int], actor: User, reason: str
     Raises:
         ReviewError: the reason is too long.
     """
+    reason = review.checked_text("reason", reason)
     return _change(
         Item.objects.filter(state=State.OPEN, gold__isnull=True, project=project, pk__in=ids),
-        lambda item: review.restrict(item=item, actor=actor, reason=reason),
+        State.RESTRICTED,
+        lambda found: items.restrict_all(items=found, actor=actor, reason=reason),
     )
 
 
 def reopen(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
-    """Put items back into the queue, as `review.reopen` does each. Those with a known answer, which it would delete, and open
-    ones are left as they are."""
+    """Put items back into the queue. Those with a known answer, which reopening deletes, and open ones are left as they are."""
     del reason
+
+    def act(found: Sequence[Item]) -> None:
+        items.reopen_all(items=found, actor=actor)
+        review.resolve_all(found)
+
     return _change(
         Item.objects.exclude(state=State.OPEN).filter(gold__isnull=True, project=project, pk__in=ids),
-        lambda item: review.reopen(item=item, actor=actor),
+        State.OPEN,
+        act,
     )
 
 
@@ -67,21 +75,18 @@ def undo(*, project: Project, changes: list[Change], actor: User) -> int:
         for item in _locked(Item.objects.filter(project=project, pk__in=by_id))
         if item.pk not in touched and item.state == by_id[item.pk]["after"] and item.gold is None
     ]
-    slots = _open_slots(unchanged)
-    for item in unchanged:
-        change = by_id[item.pk]
-        item.state, item.retired_reason = change["state"], change["retired_reason"]
-        item.save(update_fields=["state", "retired_reason"])
-        _put_slots_back(item, slots[item.pk], change["slots"])
-        audit.record(
-            VERBS[State(item.state)],
-            project=project,
-            actor=actor,
-            subject=f"item {item.pk}",
-            item=item.pk,
-            undo=True,
-        )
     back = [by_id[item.pk] for item in unchanged]
+    states: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for change in back:
+        states[change["state"], change["retired_reason"]].append(change["id"])
+    for (state, reason), pks in states.items():
+        Item.objects.filter(pk__in=pks).update(state=state, retired_reason=reason)
+    _put_slots_back(project, unchanged, [slot for change in back for slot in change["slots"]])
+    for put_back, verb in VERBS.items():
+        entries = [
+            (f"item {c['id']}", {"item": c["id"], "undo": True}) for c in back if c["state"] == put_back
+        ]
+        audit.record_all(verb, project=project, actor=actor, entries=entries)
     Skip.objects.filter(pk__in=[pk for change in back for pk in change["skips"]]).update(resolved_at=None)
     ReviewFlag.objects.filter(pk__in=[pk for change in back for pk in change["flags"]]).update(
         resolved_at=None
@@ -91,14 +96,15 @@ def undo(*, project: Project, changes: list[Change], actor: User) -> int:
 
 
 @transaction.atomic
-def _change(rows: QuerySet[Item], act: Callable[[Item], object]) -> list[Change]:
-    """Acts on each of the items, and returns how they were."""
+def _change(rows: QuerySet[Item], after: Item.State, act: Callable[[Sequence[Item]], object]) -> list[Change]:
+    """Brings the items into the state `after`, and returns how they were."""
     found = _locked(rows)
     slots = _open_slots(found)
     skips, flags = _unresolved(found)
     changes: list[Change] = [
         {
             "id": item.pk,
+            "after": str(after),
             "state": item.state,
             "retired_reason": item.retired_reason,
             "slots": slots[item.pk],
@@ -107,13 +113,9 @@ def _change(rows: QuerySet[Item], act: Callable[[Item], object]) -> list[Change]
         }
         for item in found
     ]
-    for item in found:
-        act(item)
-    after = {
-        item.pk: item.state for item in Item.objects.filter(pk__in=[item.pk for item in found]).only("state")
-    }
+    act(found)
     entry = AuditEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    return [change | {"after": after[change["id"]], "entry": entry} for change in changes]
+    return [change | {"entry": entry} for change in changes]
 
 
 def _locked(rows: QuerySet[Item]) -> list[Item]:
@@ -142,16 +144,20 @@ def _unresolved(found: list[Item]) -> tuple[dict[int, list[int]], dict[int, list
     return skips, flags
 
 
-def _put_slots_back(item: Item, now: list[dict[str, Any]], before: list[dict[str, Any]]) -> None:
-    """The item's unfilled slots as they were. Those that were deleted are open again; those that are new are deleted, although
+def _put_slots_back(project: Project, found: list[Item], before: list[dict[str, Any]]) -> None:
+    """The items' unfilled slots as they were. Those that were deleted are open again; those that are new are deleted, although
     somebody may have one on the screen: their judgment is stored without a slot, as for every retired item."""
-    there, wanted = {slot["id"] for slot in now}, {slot["id"]: slot for slot in before}
+    there = {slot["id"] for slots in _open_slots(found).values() for slot in slots}
+    wanted = {slot["id"]: slot for slot in before}
     Slot.objects.filter(pk__in=there - wanted.keys()).delete()
+    places: dict[tuple[bool, int | None], list[int]] = defaultdict(list)
     for pk in there & wanted.keys():
-        Slot.objects.filter(pk=pk).update(restricted=wanted[pk]["restricted"], batch=wanted[pk]["batch_id"])
+        places[wanted[pk]["restricted"], wanted[pk]["batch_id"]].append(pk)
+    for (restricted, batch), pks in places.items():
+        Slot.objects.filter(pk__in=pks).update(restricted=restricted, batch=batch)
     known = set(Slot.objects.filter(pk__in=wanted).values_list("pk", flat=True))  # some may be done
     Slot.objects.bulk_create(
-        Slot(project_id=item.project_id, **{name: slot[name] for name in SLOT_FIELDS if name != "id"})
+        Slot(project=project, **{name: slot[name] for name in SLOT_FIELDS if name != "id"})
         for pk, slot in wanted.items()
         if pk not in known
     )

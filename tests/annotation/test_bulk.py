@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
-from annotation.actions import items, leases, review, rules
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from annotation.actions import bulk_items, items, leases, review, rules
 from annotation.models import AuditEntry, Batch, Item, Member, Notification, Slot
 from annotation.views import bulk
 from tests import builders
@@ -156,6 +159,17 @@ class ItemTests(BulkTestCase):
             assert self.said(self.act("items", do, *ids, **data)) == [sentence]
         assert self.states() == ["open"] * 4
         assert not AuditEntry.objects.filter(verb="item.retired").exists()
+
+    def test_the_queries_of_an_act_and_of_its_undo_do_not_grow_with_the_rows(self) -> None:
+        def count(ids: list[int]) -> list[int]:
+            values: dict[str, Any] = {"project": self.project, "actor": self.alice}
+            with CaptureQueriesContext(connection) as acted:
+                changes = bulk_items.retire(ids=ids, reason="Not needed.", **values)
+            with CaptureQueriesContext(connection) as undone:
+                assert bulk_items.undo(changes=changes, **values) == len(ids)
+            return [len(acted), len(undone)]
+
+        assert count(self.ids[:1]) == count(self.ids[1:])
 
     def test_its_page_has_what_it_needs(self) -> None:
         page = self.client.get(self.url("items"), {"state": "open"})
