@@ -220,6 +220,13 @@ class MemberTests(BulkTestCase):
         ]
         assert [m.paused_at for m in self.members()] == [None] * 4
 
+    def test_its_page_has_what_it_needs(self) -> None:
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("members"))
+        self.assertContains(page, 'data-check-row aria-label="Select', count=4)
+        for act in ("pause", "resume"):
+            self.assertContains(page, f'name="do" value="{act}"', count=1)
+
     def test_a_pause_needs_a_reason(self) -> None:
         self.sign_in(self.alice)
         page = self.act("members", "pause", *[m.pk for m in self.members()])

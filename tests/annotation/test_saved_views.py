@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.urls import reverse
 
+from annotation import personal_data_export
 from annotation.actions import saved_views
 from annotation.actions.saved_views import MAX_VIEWS, SavedViewError
 from annotation.models import Member, SavedView
@@ -106,7 +109,9 @@ class SavedViewTests(AccessTestCase):
             saved_views.save_view(member=me, list_name="items", name="Another", query="")
         assert saved_views.save_view(member=me, list_name="runs", name="Another", query="")
 
-    def test_they_go_with_the_account(self) -> None:
+    def test_they_are_in_the_file_of_personal_data_and_go_with_the_account(self) -> None:
         self.save(self.dana)
+        data = json.loads(b"".join(personal_data_export.export_personal_data(self.dana)))
+        assert [(view["list"], view["query"]) for view in data["saved_views"]] == [("items", "state=open")]
         builders.erase(self.dana)
         assert not SavedView.objects.exists()
