@@ -89,14 +89,18 @@ class _Sorted:
     def _query(self, position: str, limit: int, descending: bool) -> list[Any]:
         assert isinstance(self.key, Key)
         names = [name for name, _type in self.key.fields]
-        rows = self.rows.order_by(*(f"-{name}" if descending else name for name in names))
+        ordered = rows = self.rows.order_by(*(f"-{name}" if descending else name for name in names))
         if position:
             values = self._parse(position)
             if values is None:
                 return []
             compare = TupleLessThan if descending else TupleGreaterThan
             rows = rows.filter(compare(tuple(map(F, names)), values))
-        return list(rows[:limit])
+        if not rows.query.annotations:
+            return list(rows[:limit])
+        # what is annotated would be planned as if for all rows: it is computed for those of the page alone
+        ids = list(rows.values_list("pk", flat=True)[:limit])
+        return list(ordered.filter(pk__in=ids)) if ids else []
 
     def _parse(self, position: str) -> tuple[Any, ...] | None:
         assert isinstance(self.key, Key)

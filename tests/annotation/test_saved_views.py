@@ -111,7 +111,7 @@ class SavedViewTests(AccessTestCase):
 
     def test_they_are_in_the_file_of_personal_data_and_go_with_the_account(self) -> None:
         self.save(self.dana)
-        data = json.loads(b"".join(personal_data_export.export_personal_data(self.dana)))
+        data = json.loads(b"".join(personal_data_export.export(self.dana)))
         assert [(view["list"], view["query"]) for view in data["saved_views"]] == [("items", "state=open")]
         builders.erase(self.dana)
         assert not SavedView.objects.exists()
