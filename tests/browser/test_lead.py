@@ -124,6 +124,7 @@ def test_a_lead_starts_a_run_from_the_form_and_stops_it(
     expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     expect(page.locator(".pill")).to_have_text("running")
     page.keyboard.press("Enter")
+    expect(question.get_by_role("button", name="Let it run")).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".pill")).to_have_text("stopping after this step")

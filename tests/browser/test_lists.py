@@ -158,6 +158,7 @@ def test_a_view_is_saved_and_deleted_after_a_question(
     expect(question).to_have_count(0)
     assert SavedView.objects.count() == 1
     page.get_by_role("button", name="Delete").click()
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".toast")).to_contain_text("is deleted")
