@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -84,8 +83,7 @@ def _view(me: Member, list_name: str, pk: int) -> SavedView:
     Raises:
         Http404: there is no such view, or the member may not change it: nobody learns of others' own views.
     """
-    visible = Q(owner=me.user_id) | Q(shared=True)
-    view = SavedView.objects.filter(visible, project=me.project, list=list_name, pk=pk).first()
+    view = SavedView.objects.filter(project=me.project, list=list_name, pk=pk).first()
     if view is None or not actions.may_change(view, me):
         raise Http404("No such view.")
     return view

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from tests.access_cases import AccessTestCase, Endpoint, finished, policy, snapshot
 from training.models import Run
-from training.runs.actions import claim_run, resume_run, start_run
+from training.runs.actions import claim_run, finish_run, resume_run, start_run
 
 
 class BulkRunTests(AccessTestCase):
@@ -55,13 +55,16 @@ class BulkRunTests(AccessTestCase):
         assert self.states() == [("done", False), ("queued", False), ("running", False)]
 
     def test_what_was_resumed_since_stays(self) -> None:
-        first, second = self.start(), self.start()
+        first, second, third = self.start(), self.start(), self.start()
+        claimed = claim_run(third.pk)
+        assert claimed
         self.sign_in(self.alice)
-        page = self.cancel(first, second)
+        page = self.cancel(first, second, third)
         first.refresh_from_db()
         resume_run(first)
+        finish_run(claimed, state=Run.State.FAILED, error="It went wrong.")
         assert self.undo(page) == [
             "1 row is as it was before.",
-            "1 row was not put back: somebody has changed it since.",
+            "2 rows were not put back: somebody has changed them since.",
         ]
-        assert self.states() == [("queued", False), ("queued", False)]
+        assert [state for state, _requested in self.states()] == ["queued", "queued", "failed"]
