@@ -61,6 +61,25 @@ class ModelTests(AccessTestCase):
         self.assertContains(page, self.url("model", second.pk))
         self.assertContains(page, self.url("run", second.run.pk))  # type: ignore[union-attr]
 
+    def test_the_registry_is_sorted_filtered_and_downloaded(self) -> None:
+        second = self.child(self.first, "=taste", "reward")
+        ModelVersion.objects.filter(pk=second.pk).update(metrics={"accuracy": 0.75})
+        self.sign_in(self.dana)
+
+        def names(**query: str) -> list[str]:
+            rows = self.client.get(self.url("models"), query).context["listing"].page.rows
+            return [row.version.name for row in rows]
+
+        assert names() == ["=taste", "policy-0"]
+        assert names(sort="added") == names(sort="kind") == ["policy-0", "=taste"]
+        assert names(sort="accuracy") == names(sort="-accuracy") == ["=taste", "policy-0"], "none is last"
+        assert names(kind="policy") == names(name="POLICY") == ["policy-0"]
+        assert names(state="retired") == []
+        text = b"".join(self.client.get(self.url("models"), {"format": "csv"})).decode()  # type: ignore[arg-type]
+        assert text.splitlines()[1].startswith("'=taste,reward,")
+        self.sign_in(self.bob)
+        assert self.client.get(self.url("models"), {"format": "csv"}).status_code == 403
+
     def test_its_queries_do_not_grow_with_the_models(self) -> None:
         version = self.first
         for n in range(1, 6):

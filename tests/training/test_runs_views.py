@@ -312,6 +312,22 @@ class RunPageTests(RunTestCase):
         with self.assertNumQueries(4):
             self.client.get(self.url("run", run.pk))
 
+    def test_the_list_is_sorted_filtered_and_downloaded(self) -> None:
+        first, second, third = self.start(), self.start("dpo"), self.start()
+        finished(second, state=Run.State.FAILED, error="=1+1")
+
+        def runs(**query: str) -> list[Run]:
+            return list(self.client.get(self.url("runs"), query).context["listing"].page.rows)
+
+        assert runs() == [third, second, first]
+        assert runs(sort="kind") == [second, first, third]
+        assert runs(sort="-state") == [third, first, second]
+        assert runs(kind="dpo") == runs(state="failed") == [second]
+        assert runs(who="bob") == []
+        text = b"".join(self.client.get(self.url("runs"), {"format": "csv", "kind": "dpo"})).decode()  # type: ignore[arg-type]
+        assert "'=1+1" in text
+        assert len(text.splitlines()) == 2
+
     def test_the_list_is_paged_and_its_queries_do_not_grow_with_it(self) -> None:
         for _ in range(30):
             self.start()
