@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -72,6 +73,17 @@ def record(
     assert verb in VERBS, verb
     return AuditEntry.objects.create(
         project=project, actor=actor, verb=verb, subject=subject[:200], data=data
+    )
+
+
+def record_all(
+    verb: str, *, project: Project, actor: User | None, entries: Iterable[tuple[str, dict[str, Any]]]
+) -> None:
+    """Record an entry for each pair of a subject and its data, in one statement."""
+    assert verb in VERBS, verb
+    AuditEntry.objects.bulk_create(
+        AuditEntry(project=project, actor=actor, verb=verb, subject=subject[:200], data=data)
+        for subject, data in entries
     )
 
 

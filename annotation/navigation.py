@@ -69,10 +69,11 @@ GROUPS = (
             Page(
                 "items",
                 _("Items"),
-                "annotating#for-leads",
+                "annotating#lists",
                 details=("item", "item-decide"),
                 words=_("prompts, gold, retired"),
             ),
+            Page("judgments", _("Judgments"), "annotating#lists", words=_("who judged what, rationales")),
             Page("batches", _("Batches"), "annotating#for-leads", LEADS, words=_("assign, due date")),
             Page("work", _("Judge"), "annotating", words=_("rank, compare, annotate, next item")),
             Page("chats", _("Chats"), "chat#what-annotators-see", words=_("conversations")),

@@ -182,6 +182,12 @@ def _drafts(user: User) -> Iterator[Record]:
     return _input_of(user, Draft.objects.filter(annotator=user).values("id", *names))
 
 
+def _saved_views(user: User) -> Iterator[Record]:
+    return _batches(
+        user.saved_views.values("id", "project__slug", "list", "name", "query", "shared", "created_at")
+    )
+
+
 def _input_of(user: User, rows: QuerySet[Any]) -> Iterator[Record]:
     """The rows with what was entered (`FormInput.as_data`), without the ids of items and responses."""
     for row in _batches(rows):
@@ -292,6 +298,7 @@ LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
     "notifications": _notifications,
     "batches": _assigned,
     "drafts": _drafts,
+    "saved_views": _saved_views,
     "tokens": _tokens,
     "email_addresses": _email_addresses,
     "single_sign_on": _single_sign_on,

@@ -15,6 +15,7 @@ from django.db import connection
 from django.utils import timezone
 
 from annotation.logic.active_time import IDLE_AFTER_WRITING_S, active_seconds, interval
+from annotation.logic.csv_text import text_cell
 from annotation.logic.device_times import MAX_LATE_S
 from annotation.logic.time_zones import DAY, day_start
 from annotation.models import Project, User
@@ -200,19 +201,10 @@ def write_csv(lines: Iterable[Line], zone: tzinfo, projects: dict[int, str], use
         writer.writerow(
             (
                 line.day.isoformat(),
-                *((_text_cell(users[line.user_id]),) if users else ()),
-                _text_cell(projects[line.project_id]),
+                *((text_cell(users[line.user_id]),) if users else ()),
+                text_cell(projects[line.project_id]),
                 *(work.items, work.edits, work.skips, work.active_minutes),
                 *(*times, str(zone)),
             )
         )
     return text.getvalue()
-
-
-def _text_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: it begins with an apostrophe where it would."""
-    return (
-        f"'{text}"
-        if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r", "\n"))
-        else text
-    )

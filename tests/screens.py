@@ -107,6 +107,7 @@ LEAD: dict[str, Args] = {
     "annotator": _of("annotator"),
     "review": _project,
     "items": _project,
+    "judgments": _project,
     "item": _of("item"),
     "ai-feedback": _project,
     "opinion-set": lambda world: [world.project.slug, 1],
@@ -176,7 +177,8 @@ NO_PAGES = {
         "model-retire",
         "snapshot-hub",
     ),
-    *("judging-view", "judging-keys"),
+    *("judging-view", "judging-keys", "view-save", "view-change"),
+    *("items-bulk", "items-undo", "members-bulk", "members-undo", "runs-bulk", "runs-undo"),
     # parts of pages
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
     *("work-source", "my-judgment-source", "item-source"),

@@ -104,6 +104,7 @@ def _delete_personal_data(user: User) -> None:
     for personal in (EmailAddress, SocialAccount, Authenticator):
         personal.objects.filter(user=user).delete()
     Draft.objects.filter(annotator=user).delete()
+    user.saved_views.all().delete()
     user.notifications.all().delete()
     Slot.objects.filter(annotator=user).release()
     kind = ContentType.objects.get_for_model(User)

@@ -2,53 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import Count, Max
 from django.utils import timezone
 
 from annotation import audit, events
-from annotation.models import Item, Slot, User
+from annotation.models import Item, Skip, Slot, User
+from annotation.models.queue import SlotQuerySet
 
 State = Item.State
 
 
-@transaction.atomic
 def restrict(*, item: Item, actor: User | None, reason: str) -> None:
     """Restrict an item to reviewers and leads. An annotator who has it on the screen may finish it."""
-    item.state = State.RESTRICTED
-    item.save(update_fields=["state"])
-    item.slots.exclude(state=Slot.State.DONE).update(restricted=True, batch=None)
-    _record("item.restricted", item, actor, reason=reason)
+    restrict_all(items=[item], actor=actor, reason=reason)
 
 
 @transaction.atomic
+def restrict_all(*, items: Sequence[Item], actor: User | None, reason: str) -> None:
+    """`restrict` for each of some items of one project."""
+    _set_state(items, State.RESTRICTED)
+    _unfilled(items).update(restricted=True, batch=None)
+    _record("item.restricted", items, actor, reason=reason)
+
+
 def retire(*, item: Item, actor: User | None, reason: str) -> None:
     """Take an item out of the queue. Its judgments stay; an annotator who has it on the screen may still submit, which is
     stored without a slot and does not count."""
-    if item.state == State.RETIRED:
-        return
-    item.state, item.retired_reason = State.RETIRED, reason[:200]
-    item.save(update_fields=["state", "retired_reason"])
-    item.slots.exclude(state=Slot.State.DONE).delete()
-    _record("item.retired", item, actor, reason=reason)
+    retire_all(items=[item], actor=actor, reason=reason)
 
 
 @transaction.atomic
+def retire_all(*, items: Sequence[Item], actor: User | None, reason: str) -> None:
+    """`retire` for each of some items of one project."""
+    items = [item for item in items if item.state != State.RETIRED]
+    _set_state(items, State.RETIRED, reason[:200])
+    _unfilled(items).delete()
+    _record("item.retired", items, actor, reason=reason)
+
+
 def reopen(*, item: Item, actor: User) -> None:
     """Put an item back into the queue, for everybody who has not judged or skipped it, with as many slots as the project's
     overlap. The skips that took it out are resolved, so that they no longer count."""
-    item = Item.objects.select_for_update(no_key=True).select_related("project").get(pk=item.pk)
-    if item.state == State.OPEN:
-        return
-    item.state, item.retired_reason = State.OPEN, ""
-    item.save(update_fields=["state", "retired_reason"])
-    item.skips.filter(resolved_at=None).update(resolved_at=timezone.now())
-    item.slots.exclude(state=Slot.State.DONE).update(restricted=False)
-    if item.gold is None:
-        _fill_slots(item)
-    _record("item.reopened", item, actor)
+    reopen_all(items=[item], actor=actor)
+
+
+@transaction.atomic
+def reopen_all(*, items: Sequence[Item], actor: User) -> None:
+    """`reopen` for each of some items of one project."""
+    locked = Item.objects.filter(pk__in=[item.pk for item in items]).exclude(state=State.OPEN)
+    items = list(locked.select_for_update(no_key=True, of=("self",)).select_related("project").order_by("pk"))
+    _set_state(items, State.OPEN)
+    Skip.objects.filter(item__in=items, resolved_at=None).update(resolved_at=timezone.now())
+    _unfilled(items).update(restricted=False)
+    _fill_slots([item for item in items if item.gold is None])
+    _record("item.reopened", items, actor)
 
 
 @transaction.atomic
@@ -60,18 +70,39 @@ def make_gold(*, item: Item, ranks: Mapping[int, int], explanation: str, actor: 
     item.save(update_fields=["gold", "gold_explanation"])
     item.slots.filter(state=Slot.State.OPEN).delete()
     item.slots.filter(state=Slot.State.LEASED).update(gold=True, restricted=False)
-    _record("item.gold", item, actor, gold=item.gold)
+    _record("item.gold", [item], actor, gold=item.gold)
 
 
-def _fill_slots(item: Item) -> None:
+def _set_state(items: Sequence[Item], state: Item.State, reason: str | None = None) -> None:
+    """Also on the instances. reason: why they are retired; restricting items leaves it as it was."""
+    values = (
+        {"state": state} if state == State.RESTRICTED else {"state": state, "retired_reason": reason or ""}
+    )
+    Item.objects.filter(pk__in=[item.pk for item in items]).update(**values)
+    for item in items:
+        for name, value in values.items():
+            setattr(item, name, value)
+
+
+def _unfilled(items: Sequence[Item]) -> SlotQuerySet:
+    return Slot.objects.filter(item__in=items).exclude(state=Slot.State.DONE)
+
+
+def _fill_slots(items: Sequence[Item]) -> None:
     """Add open slots up to the project's overlap; slots made for gold do not count."""
-    slots = item.slots.filter(gold=False).aggregate(n=Count("id"), priority=Max("priority"))
+    slots = Slot.objects.filter(item__in=items, gold=False).order_by().values("item")
+    counts = {row["item"]: row for row in slots.annotate(n=Count("id"), highest=Max("priority"))}
+    none = {"n": 0, "highest": 0}
     Slot.objects.bulk_create(
-        Slot(item=item, project=item.project, priority=slots["priority"] or 0)
-        for _ in range(item.project.overlap - slots["n"])
+        Slot(item=item, project=item.project, priority=counts.get(item.pk, none)["highest"])
+        for item in items
+        for _ in range(item.project.overlap - counts.get(item.pk, none)["n"])
     )
 
 
-def _record(verb: str, item: Item, actor: User | None, **data: object) -> None:
-    audit.record(verb, project=item.project, actor=actor, subject=f"item {item.pk}", item=item.pk, **data)
-    events.announce(events.project_group(item.project_id), {"kind": "queue"})
+def _record(verb: str, items: Sequence[Item], actor: User | None, **data: object) -> None:
+    if items:
+        project = items[0].project
+        entries = [(f"item {item.pk}", {"item": item.pk, **data}) for item in items]
+        audit.record_all(verb, project=project, actor=actor, entries=entries)
+        events.announce(events.project_group(project.pk), {"kind": "queue"})

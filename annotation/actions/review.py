@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import transaction
 from django.utils import timezone
@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotation import audit
-from annotation.actions import items
+from annotation.actions import items as queue
 from annotation.logic.limits import MAX_REVIEW_NOTE_CHARS
 from annotation.logic.ranking import dense
 from annotation.logic.storable_text import storage_problem
@@ -43,9 +43,9 @@ def give_verdict(
         reviewer=reviewer,
         ranks=checked,
         degree=degree if len(checked) == 2 else None,
-        note=_checked_text("note", note),
+        note=checked_text("note", note),
     )
-    _resolve(locked)
+    resolve_all([locked])
     audit.record(
         "verdict.given",
         project=locked.project,
@@ -67,7 +67,7 @@ def make_gold(*, item: Item, actor: User, ranks: Mapping[int, int], explanation:
     """
     locked = _locked(item)
     checked = _checked_ranks(locked, ranks)
-    explanation = _checked_text("explanation", explanation)
+    explanation = checked_text("explanation", explanation)
     if len(set(checked.values())) == 1:
         raise ReviewError(
             "ranks", _("A known answer needs at least one response that is better than another.")
@@ -77,8 +77,8 @@ def make_gold(*, item: Item, actor: User, ranks: Mapping[int, int], explanation:
     if locked.state != Item.State.OPEN:
         locked.state, locked.retired_reason = Item.State.OPEN, ""
         locked.save(update_fields=["state", "retired_reason"])
-    _resolve(locked)
-    items.make_gold(
+    resolve_all([locked])
+    queue.make_gold(
         item=locked,
         ranks={int(pk): rank for pk, rank in checked.items()},
         explanation=explanation,
@@ -93,12 +93,21 @@ def retire(*, item: Item, actor: User, reason: str) -> None:
     Raises:
         ReviewError: there is no reason.
     """
-    locked = _locked(item)
-    reason = _checked_text("reason", reason)
+    retire_all(items=[_locked(item)], actor=actor, reason=reason)
+
+
+@transaction.atomic
+def retire_all(*, items: Sequence[Item], actor: User, reason: str) -> None:
+    """`retire` for each of some items of one project, which are locked.
+
+    Raises:
+        ReviewError: there is no reason.
+    """
+    reason = checked_text("reason", reason)
     if not reason:
         raise ReviewError("reason", _("Say why nobody should judge this item any more."))
-    items.retire(item=locked, actor=actor, reason=reason)
-    _resolve(locked)
+    queue.retire_all(items=items, actor=actor, reason=reason)
+    resolve_all(items)
 
 
 @transaction.atomic
@@ -108,18 +117,18 @@ def reopen(*, item: Item, actor: User) -> None:
     locked = _locked(item)
     if locked.gold is not None:
         locked.gold, locked.gold_explanation = None, ""
-        # not open, so that `items.reopen` fills its slots
+        # not open, so that `reopen` fills its slots
         locked.state = Item.State.RESTRICTED
         locked.save(update_fields=["gold", "gold_explanation", "state"])
         locked.slots.filter(state=Slot.State.LEASED, gold=True).delete()
-    items.reopen(item=locked, actor=actor)
-    _resolve(locked)
+    queue.reopen(item=locked, actor=actor)
+    resolve_all([locked])
 
 
 @transaction.atomic
 def dismiss(*, item: Item) -> int:
     """Resolve an item's open skips and flags without a verdict. Returns how many there were."""
-    return _resolve(_locked(item))
+    return resolve_all([_locked(item)])
 
 
 def flag_for_review(*, judgments: Iterable[int], reason: ReviewFlag.Reason) -> int:
@@ -157,7 +166,12 @@ _NAMED = {
 }
 
 
-def _checked_text(field: str, text: str) -> str:
+def checked_text(field: str, text: str) -> str:
+    """A note, an explanation or a reason, stripped.
+
+    Raises:
+        ReviewError: it is too long, or cannot be stored.
+    """
     if problem := storage_problem(text):
         raise ReviewError(field, _("%(field)s %(problem)s.") % {"field": _NAMED[field], "problem": problem})
     if len(text) > MAX_REVIEW_NOTE_CHARS:
@@ -169,7 +183,9 @@ def _checked_text(field: str, text: str) -> str:
     return text.strip()
 
 
-def _resolve(item: Item) -> int:
+def resolve_all(items: Sequence[Item]) -> int:
+    """Resolve the open skips and flags of items. Returns how many there were."""
     now = timezone.now()
-    skips = Skip.objects.filter(item=item, resolved_at=None).update(resolved_at=now)
-    return skips + ReviewFlag.objects.filter(judgment__item=item, resolved_at=None).update(resolved_at=now)
+    skips = Skip.objects.filter(item__in=items, resolved_at=None).update(resolved_at=now)
+    flags = ReviewFlag.objects.filter(judgment__item__in=items, resolved_at=None)
+    return skips + flags.update(resolved_at=now)

@@ -24,11 +24,16 @@ def filter_choices(project: Project) -> dict[str, Any]:
             .order_by("user__username")
             .values_list("user__username", flat=True)
         ),
-        "tags": counted_or_none(project, lambda: _tags(project, NO_FILTERS)) or [],
+        "tags": tags_of(project),
         "versions": list(
             Guideline.objects.filter(project=project).order_by("-number").values_list("number", flat=True)
         ),
     }
+
+
+def tags_of(project: Project) -> list[str]:
+    """The first 200 tags of the project's prompts; none until a worker has listed those of a large project."""
+    return counted_or_none(project, lambda: _tags(project, NO_FILTERS)) or []
 
 
 @figure

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Length
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -17,7 +17,7 @@ from annotation.analytics.time_steps import DAY
 from annotation.models import Item, Judgment, Placement, Project, Skip, Slot, Verdict
 
 LEAST_AGREED = "agreement"
-"""Sort key: lowest agreement first."""
+"""Sort key: lowest agreement first; after a `-` highest first."""
 STATES = {
     "open": gettext_lazy("Open"),
     "done": gettext_lazy("Done"),
@@ -76,10 +76,17 @@ class Search:
             version=int(version) if version.isdecimal() and len(version) < 8 else None,
             since=_parse_time(text("from")),
             until=_parse_time(text("to"), ends=True),
-            sort=text("sort")
-            if text("sort") == LEAST_AGREED or (text("sort") == FASTEST and text("annotator"))
-            else "",
+            sort=text("sort") if text("sort").removeprefix("-") in (LEAST_AGREED, FASTEST) else "",
         )
+
+    @property
+    def by(self) -> str:
+        """The sort key without its direction."""
+        return self.sort.removeprefix("-")
+
+    def directed(self, *names: str) -> list[str]:
+        """The fields in the direction of the sort key."""
+        return [f"-{name}" if self.sort.startswith("-") else name for name in names]
 
     @property
     def is_narrowed(self) -> bool:
@@ -180,12 +187,15 @@ def search_items(project: Project, search: Search) -> QuerySet[Item]:
     if (condition := search.judgment_filter) is not None:
         judgments = Judgment.objects.current().filter(condition, item=OuterRef("pk"))
         items = items.filter(Exists(judgments))
-        if search.sort == FASTEST:
-            seconds = Subquery(judgments.order_by("seconds").values("seconds")[:1])
-            items = items.annotate(seconds=seconds).order_by("seconds", "pk")
-    if search.sort == LEAST_AGREED:
+        if search.by == FASTEST:
+            items = items.annotate(seconds=Subquery(judgments.order_by("seconds").values("seconds")[:1]))
+            items = items.order_by(*search.directed("seconds", "pk"))
+    elif search.by == FASTEST:
+        items = items.annotate(seconds=Value(0.0))
+    if search.by == LEAST_AGREED:
         # uses the index of `Agreement`, which has only items that two people judged
-        items = items.filter(agreement__project=project).order_by("agreement__share", "pk")
+        items = items.filter(agreement__project=project)
+        items = items.order_by(*search.directed("agreement__share", "agreement__item"))
         if search.state != "gold":
             items = items.filter(gold__isnull=True)
     if search.reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -82,15 +83,18 @@ def member_activity(project: Project, page: str | None = None, *, name: str = ""
     figures may be some minutes old (`figure`)."""
     members: Page = Paginator(busiest_today(project, name=name), MEMBERS_PER_PAGE).get_page(page)
     rows = list(members)
-    people = sorted(member.user_id for member, _ in rows)
+    activity = activity_of(project, [member.user_id for member, _ in rows])
+    members.object_list = [(member, replace(activity(member.user_id), today=today)) for member, today in rows]
+    return members
+
+
+def activity_of(project: Project, people: Iterable[int]) -> Callable[[int], MemberActivity]:
+    """A function that returns the activity of one of these people, without the counts of today."""
     try:
-        activity, default = _activity(project, NO_FILTERS, *people), MemberActivity()
+        activity, default = _activity(project, NO_FILTERS, *sorted(people)), MemberActivity()
     except NotCounted:
         activity, default = {}, MemberActivity(total=None)
-    members.object_list = [
-        (member, replace(activity.get(member.user_id, default), today=today)) for member, today in rows
-    ]
-    return members
+    return lambda person: activity.get(person, default)
 
 
 @figure

@@ -6,7 +6,7 @@ other two are tied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from string import ascii_uppercase
 
@@ -25,6 +25,14 @@ def dense(ranks: Sequence[int]) -> list[int]:
 def levels(ranks: Sequence[int]) -> list[list[int]]:
     """Positions from best to worst, ties together: `[2, 1, 2] -> [[1], [0, 2]]`."""
     return [[i for i, rank in enumerate(ranks) if rank == level] for level in sorted(set(ranks))]
+
+
+def in_words(ranks: Mapping[int, int], shown: Sequence[int]) -> str:
+    """`C > A = D > B`, by the letters under which the answers were shown."""
+    placed = [(letter, ranks[pk]) for letter, pk in zip(LETTERS, shown, strict=False) if pk in ranks]
+    return " > ".join(
+        " = ".join(placed[i][0] for i in level) for level in levels([rank for _, rank in placed])
+    )
 
 
 def pairs(ranks: Sequence[int]) -> list[tuple[int, int]]:

@@ -442,7 +442,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='item',
             name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='annotation.project'),
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='items', to='annotation.project'),
         ),
         migrations.CreateModel(
             name='Invitation',
@@ -627,6 +627,19 @@ class Migration(migrations.Migration):
                 ('after', models.PositiveSmallIntegerField(default=10, help_text='Not before so many measured judgments.', validators=[django.core.validators.MinValueValidator(1)])),
                 ('action', models.CharField(choices=[('warn', 'Warn them'), ('pause', 'Pause their work')], max_length=5)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='rules', to='annotation.project')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='SavedView',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('list', models.CharField(choices=[('items', 'Items'), ('judgments', 'Judgments'), ('members', 'Members'), ('runs', 'Runs'), ('models', 'Models')], max_length=9)),
+                ('name', models.CharField(max_length=60)),
+                ('query', models.CharField(blank=True, help_text='The query string, without its question mark.', max_length=2000)),
+                ('shared', models.BooleanField(default=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to='annotation.project')),
             ],
         ),
         migrations.CreateModel(
@@ -940,6 +953,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='item',
+            index=models.Index(fields=['project', 'id'], name='items_of_a_project'),
+        ),
+        migrations.AddIndex(
+            model_name='item',
             index=models.Index(condition=models.Q(('gold__isnull', False)), fields=['project', 'id'], name='gold_items'),
         ),
         migrations.AddConstraint(
@@ -1106,6 +1123,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='turn',
             index=models.Index(condition=models.Q(('state__in', ['waiting', 'answering'])), fields=['id'], name='turns_to_answer'),
+        ),
+        migrations.AddConstraint(
+            model_name='savedview',
+            constraint=models.UniqueConstraint(fields=('project', 'list', 'owner', 'name'), name='names_of_views_differ'),
+        ),
+        migrations.AddConstraint(
+            model_name='savedview',
+            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='a_view_has_a_name'),
         ),
         migrations.AddConstraint(
             model_name='turn',

@@ -15,6 +15,7 @@ from annotation.models.projects import Guideline, Project, ProjectCount, Questio
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
 from annotation.models.rules import Rule
+from annotation.models.saved_views import SavedView
 from annotation.models.snapshots import ExportFile, Snapshot, SnapshotJob
 from annotation.models.webhooks import Delivery, Webhook
 
@@ -52,6 +53,7 @@ __all__ = [
     "Response",
     "ReviewFlag",
     "Rule",
+    "SavedView",
     "Skip",
     "Slot",
     "Snapshot",

@@ -103,6 +103,11 @@ class Judgment(models.Model):
     def __str__(self) -> str:
         return f"judgment {self.pk} of item {self.item_id}"
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it does not count, since others had filled the item's slots before."""
+        return self.slot_id is None
+
     def placements_in_order(self) -> list[Placement]:
         """In the order in which the answers were shown."""
         return sorted(

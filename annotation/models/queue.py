@@ -23,7 +23,7 @@ class Item(models.Model):
         RESTRICTED = "restricted"  # for reviewers and leads only
         RETIRED = "retired"  # for nobody
 
-    project = models.ForeignKey(Project, models.PROTECT, related_name="items")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="items", db_index=False)
     prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="items")
     responses = models.ManyToManyField(Response, through="Candidate", related_name="items")
     # with which probability this prompt was chosen from the pool it was drawn from
@@ -42,7 +42,10 @@ class Item(models.Model):
                 condition=Q(probability__gt=0, probability__lte=1), name="probability_is_one"
             )
         ]
-        indexes = [models.Index(fields=["project", "id"], name="gold_items", condition=Q(gold__isnull=False))]
+        indexes = [
+            models.Index(fields=["project", "id"], name="items_of_a_project"),
+            models.Index(fields=["project", "id"], name="gold_items", condition=Q(gold__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"item {self.pk}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from allauth.account.utils import perform_login
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -19,13 +19,14 @@ from annotation.actions.invitations import InvitationError
 from annotation.actions.members import MemberError
 from annotation.forms.people import InvitationForm, SignUpForm
 from annotation.models import Invitation, Member
+from annotation.views import HtmxRequest
 from annotation.views.members import page
 
 
 @login_required
 @require_POST
 @never_cache
-def invitation_make(request: HttpRequest, slug: str) -> HttpResponse:
+def invitation_make(request: HtmxRequest, slug: str) -> HttpResponseBase:
     """Returns the page itself, without a redirect: the link is shown only once."""
     me = member_for(request.user, slug, Role.LEAD)
     form = InvitationForm(request.POST)

@@ -8,16 +8,16 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotation import analytics
 from annotation.access import Role, current_user, member_for, project_for
+from annotation.actions import bulk_members
 from annotation.actions.members import (
     ROLE_NAMES,
     MemberError,
@@ -30,11 +30,34 @@ from annotation.actions.members import (
     restore_member,
 )
 from annotation.actions.passwords import create_reset_path
+from annotation.actions.rules import RuleError
 from annotation.analytics.figures import counted_by_worker
 from annotation.forms.people import AddMemberForm, InvitationForm, NewAccountForm
+from annotation.lists.listing import Listing
+from annotation.lists.members import MEMBERS
 from annotation.logic import periods
 from annotation.models import Member
+from annotation.views import HtmxRequest, bulk
+from annotation.views.bulk import BulkAct
+from annotation.views.lists import render_list
 
+
+def _paused(n: int) -> str:
+    return ngettext("%(n)s person gets no more work.", "%(n)s people get no more work.", n) % {"n": f"{n:,}"}
+
+
+def _resumed(n: int) -> str:
+    return ngettext("%(n)s person can continue.", "%(n)s people can continue.", n) % {"n": f"{n:,}"}
+
+
+ACTS = {
+    "pause": BulkAct(
+        gettext_lazy("Pause"), bulk_members.pause, bulk_members.undo, _paused, is_dangerous=True
+    ),
+    "resume": BulkAct(
+        gettext_lazy("Lift pauses and warnings"), bulk_members.resume, bulk_members.undo, _resumed
+    ),
+}
 ROLE_CHANGED = {
     Role.LEAD: gettext_lazy("%(user)s is a lead now."),
     Role.REVIEWER: gettext_lazy("%(user)s is a reviewer now."),
@@ -44,7 +67,7 @@ ROLE_CHANGED = {
 
 @login_required
 @require_http_methods(["GET", "POST"])
-def members(request: HttpRequest, slug: str) -> HttpResponse:
+def members(request: HtmxRequest, slug: str) -> HttpResponseBase:
     me = member_for(request.user, slug, Role.LEAD)
     form = AddMemberForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
@@ -62,7 +85,7 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 @never_cache
-def member_create(request: HttpRequest, slug: str) -> HttpResponse:
+def member_create(request: HtmxRequest, slug: str) -> HttpResponseBase:
     """Returns the page itself, without a redirect: the password is shown only once."""
     me = member_for(request.user, slug, Role.LEAD)
     form = NewAccountForm(request.POST)
@@ -112,6 +135,18 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @login_required
 @require_POST
+def members_bulk(request: HttpRequest, slug: str) -> HttpResponse:
+    return bulk.act_on_rows(request, member_for(request.user, slug, Role.LEAD), MEMBERS, ACTS, RuleError)
+
+
+@login_required
+@require_POST
+def members_undo(request: HttpRequest, slug: str) -> HttpResponse:
+    return bulk.undo(request, member_for(request.user, slug, Role.LEAD), MEMBERS, ACTS)
+
+
+@login_required
+@require_POST
 def member_restore(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     try:
@@ -127,7 +162,7 @@ def member_restore(request: HttpRequest, slug: str, user_id: int) -> HttpRespons
 @login_required
 @require_POST
 @never_cache
-def member_password(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def member_password(request: HtmxRequest, slug: str, pk: int) -> HttpResponseBase:
     """Returns the page itself, without a redirect: the link is shown only once."""
     me = member_for(request.user, slug, Role.LEAD)
     member = get_object_or_404(me.project.members.select_related("user", "project"), pk=pk)
@@ -152,7 +187,7 @@ def _back(request: HttpRequest, slug: str, member: Member) -> HttpResponse:
 
 
 def page(
-    request: HttpRequest,
+    request: HtmxRequest,
     me: Member,
     *,
     add_form: forms.Form | None = None,
@@ -161,24 +196,22 @@ def page(
     created: NewAccount | None = None,
     invited: dict[str, Any] | None = None,
     reset: dict[str, Any] | None = None,
-) -> HttpResponse:
+) -> HttpResponseBase:
     """The page, with the password or link that was just created, which is shown only once."""
     add_form, account_form = add_form or AddMemberForm(), account_form or NewAccountForm()
     invitation_form = invitation_form or InvitationForm()
-    name = request.GET.get("name", "").replace("\0", "")
+    listing = Listing(MEMBERS, me.project, request.GET)
     with counted_by_worker(me.project):
-        members = analytics.member_activity(me.project, request.GET.get("page"), name=name)
+        members = listing.page.rows
     context = {
-        "me": me,
-        "project": me.project,
         "group_roles": [
             f"{rule.group} → {ROLE_NAMES[Role(rule.role)]}"
             for rule in settings.OIDC_ROLES
             if rule.project == me.project.slug
         ],
         "removed": removed_members(me.project),
-        "name": name,
         "members": members,
+        "acts": ACTS,
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,
         "periods": periods.NAMES,
@@ -191,4 +224,6 @@ def page(
         "reset": reset,
     }
     errors = add_form.errors or account_form.errors or invitation_form.errors
-    return render(request, "annotation/members.html", context, status=422 if errors else 200)
+    return render_list(
+        request, me, listing, "annotation/members.html", context, status=422 if errors else 200
+    )

@@ -18,8 +18,9 @@ from annotation.access import current_user, member_for
 from annotation.actions import judgments
 from annotation.actions.judgments import JudgmentError
 from annotation.http.images import allow_images
+from annotation.logic.ranking import in_words
 from annotation.models import Judgment, Project, User
-from annotation.views.judging import compare, rank, screen
+from annotation.views.judging import compare, screen
 from annotation.views.judging.form_input import FormInput
 from annotation.views.judging.pages import read_key
 from annotation.views.long_lists import LongList
@@ -149,5 +150,5 @@ def _row(judgment: Judgment) -> JudgmentRow:
     elif kind == "compare" and choice:
         summary = choice.sentence
     else:
-        summary = rank.in_words(entry.ranks, judgment.shown_order)
+        summary = in_words(entry.ranks, judgment.shown_order)
     return JudgmentRow(judgment, str(screen.TITLES[kind]), summary)

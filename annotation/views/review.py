@@ -1,4 +1,4 @@
-"""Review pages: items that need a reviewer, the list of all items, and one item with its judgments."""
+"""Review pages: items that need a reviewer, and one item with its judgments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from annotation import threads
 from annotation.access import Role, current_user, member_for
 from annotation.actions import review as actions
 from annotation.actions.review import ReviewError
-from annotation.analytics import annotators, item_search
+from annotation.analytics import annotators
 from annotation.analytics import items as item_reads
 from annotation.analytics.filter_choices import filter_choices
 from annotation.analytics.filters import Filters
 from annotation.http.images import allow_images
-from annotation.models import Item, Judgment, Member, Skip
+from annotation.models import Item, Member, Skip
 from annotation.views.judging import compare, rank
-from annotation.views.long_lists import LongList
 
 PAGE = 50
 KINDS = {
@@ -75,26 +74,6 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
         }[kind or "disagreements"],
     }
     return render(request, "annotation/review.html", context)
-
-
-@login_required
-@require_GET
-def items(request: HttpRequest, slug: str) -> HttpResponse:
-    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    search = item_search.Search.read(request.GET)
-    page = LongList(item_search.search_items(me.project, search), PAGE).get_page(request.GET.get("page"))
-    context = {
-        "me": me,
-        "project": me.project,
-        "search": search,
-        "states": item_search.STATES,
-        "chosen": item_search.CHOICES,
-        "choices": filter_choices(me.project),
-        "reasons": Skip.Reason.choices,
-        "degrees": Judgment.Degree.choices,
-        "page": page,
-    }
-    return render(request, "annotation/items.html", context)
 
 
 @login_required

@@ -33,13 +33,30 @@ document.addEventListener("click", (event) => {
   if (target.closest("[data-switch-theme]")) switchTheme();
   // a click on the backdrop is a click on the dialog itself
   if (target instanceof HTMLDialogElement && target.open) target.close();
+  if (target.closest("dialog")) return; // a question about what is in the menu leaves it open
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(target)) menu.open = false;
 });
 
-// a form that loses work asks first
-document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
-  if (question && !window.confirm(question)) event.preventDefault();
+// A form that loses work asks first: before htmx and other listeners, which see the submit only once it is confirmed.
+document.addEventListener("submit", confirmFirst, true);
+
+function confirmFirst(event) {
+  const { target: form, submitter } = event;
+  const question = submitter?.dataset.confirm ?? form.dataset.confirm;
+  const isConfirmed = "confirmed" in form.dataset;
+  delete form.dataset.confirmed;
+  if (!question || isConfirmed) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  import("./confirm.js").then(({ confirmSubmit }) => confirmSubmit(form, submitter, question), showUnreachable);
+}
+
+// Forms that act on a choice as it is made; their addresses have no empty filters.
+document.addEventListener("change", (event) => event.target.closest("form[data-submit-on-change]")?.requestSubmit());
+document.addEventListener("formdata", (event) => {
+  if (!event.target.matches("form[data-submit-on-change][method=get]")) return;
+  const empty = Array.from(event.formData).filter((entry) => entry[1] === "");
+  for (const [field] of empty) event.formData.delete(field);
 });
 
 document.addEventListener("keydown", (event) => {
@@ -96,11 +113,12 @@ document.addEventListener("htmx:configRequest", (event) => {
   if (event.detail.formData.has("csrfmiddlewaretoken")) event.detail.formData.set("csrfmiddlewaretoken", token);
 });
 
+const showUnreachable = () => showToast(gettext("The server cannot be reached. Nothing was saved."), "danger");
 // a response may carry HX-Trigger: {"toast": {"text": …, "level": "ok|warn|danger"}}
 document.addEventListener("toast", (event) => showToast(event.detail.text, event.detail.level));
 // [data-own-errors]: that part of the page reports its own failures
 document.addEventListener("htmx:sendError", (event) => {
-  if (!event.target.closest("[data-own-errors]")) showToast(gettext("The server cannot be reached. Nothing was saved."), "danger");
+  if (!event.target.closest("[data-own-errors]")) showUnreachable();
 });
 document.addEventListener("htmx:responseError", (event) => {
   if (event.target.closest("[data-own-errors]")) return;

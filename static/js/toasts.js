@@ -1,7 +1,8 @@
-// Short messages in the corner of the page. Those that report a failure stay until they are dismissed.
+// Short messages in the corner of the page. Those that report a failure stay until they are dismissed, those with a button stay long.
 import { gettext } from "./gettext.js";
 
 const REMOVE_AFTER_MS = 6000;
+const REMOVE_ACTS_AFTER_MS = 30_000;
 
 export function showToast(text, level = "ok") {
   const toast = document.createElement("div");
@@ -24,5 +25,8 @@ export function appendToast(toast) {
 }
 
 export function removeLater(toast) {
-  if (!toast.classList.contains("danger")) setTimeout(() => toast.remove(), REMOVE_AFTER_MS);
+  if (toast.classList.contains("danger")) return;
+  const remove = () => (toast.matches(":hover, :focus-within") ? wait() : toast.remove());
+  const wait = () => setTimeout(remove, toast.querySelector("form") ? REMOVE_ACTS_AFTER_MS : REMOVE_AFTER_MS);
+  wait();
 }

@@ -89,7 +89,7 @@ class LeastAgreedTests(AnalyticsTestCase):
     def listed(self, **query: object) -> list[int]:
         self.sign_in(self.dana)
         page = self.client.get(self.url("items"), {"sort": "agreement"} | query)
-        return [item.pk for item in page.context["page"]]
+        return [item.pk for item in page.context["listing"].page.rows]
 
     def test_items_on_which_people_agree_least_come_first_with_the_figure(self) -> None:
         same, mild, worst = self.judged(
@@ -103,7 +103,7 @@ class LeastAgreedTests(AnalyticsTestCase):
         assert self.listed() == [worst.pk, mild.pk, same.pk]
         page = self.client.get(self.url("items"), {"sort": "agreement"})
         for percent in ("0%", "33%", "100%"):
-            self.assertContains(page, f"<b>{percent}</b>")
+            self.assertContains(page, f"<span>{percent}</span>")
         assert self.listed(annotator="dana") == []
         assert self.listed(sort="odd") == sorted([same.pk, mild.pk, worst.pk], reverse=True)
 
@@ -130,8 +130,8 @@ class LeastAgreedTests(AnalyticsTestCase):
         self.judged(*[[[1, 2, 3], [3, 2, 1]]] * 6)
         agreement.update()
         self.sign_in(self.alice)
-        # user; membership; how many, items; whether the project is large; the filters' tags, people, versions
-        with self.assertNumQueries(8):
+        # user; membership; how many, items' ids, items; whether the project is large; the filters' tags, people, versions; views
+        with self.assertNumQueries(10):
             self.client.get(self.url("items"), {"sort": "agreement"})
 
     def test_the_figures_of_agreement_lead_to_them(self) -> None:

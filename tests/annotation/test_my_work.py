@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from annotation import queries, timesheets
 from annotation.actions import judgments, leases, skips
+from annotation.logic.csv_text import text_cell
 from annotation.logic.device_times import DeviceTimes
 from annotation.models import Judgment, Member, Project, Skip, Slot, User
 from tests import builders
@@ -322,8 +323,8 @@ class TimesheetTests(AccessTestCase):
 
     def test_no_cell_is_a_formula(self) -> None:
         for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1"):
-            assert timesheets._text_cell(text) == f"'{text}"
-        assert timesheets._text_cell("Safety, 2 = two") == "Safety, 2 = two"
+            assert text_cell(text) == f"'{text}"
+        assert text_cell("Safety, 2 = two") == "Safety, 2 = two"
 
     def test_a_wrong_period_is_refused(self) -> None:
         self.sign_in(self.alice)

@@ -93,7 +93,7 @@ class ChartTests(AnalyticsTestCase):
         self.sign_in(self.alice)
         for place, n in ((-1, 1), (-4, 1)):
             page = self.client.get(plot.points[place].point.href)
-            assert page.context["page"].paginator.count == n, plot.points[place].point.href
+            assert page.context["listing"].count == n, plot.points[place].point.href
         self.assertContains(page, "Judged from 20 November 2026, 12:00 UTC to 20 November 2026, 12:01 UTC")
         assert plot.points[-2].point.href == "", "nothing was judged then"
 
@@ -107,7 +107,7 @@ class ChartTests(AnalyticsTestCase):
         assert (step.name, plot.points[-1].point.label) == ("day", "20 Nov")
         self.sign_in(self.alice)
         page = self.client.get(plot.points[-1].point.href)
-        assert page.context["page"].paginator.count == 1
+        assert page.context["listing"].count == 1
         self.assertContains(page, "Judged on 20 November 2026<")
 
     def test_what_filters_leave_out_does_not_stretch_the_chart(self) -> None:

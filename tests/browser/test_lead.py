@@ -129,13 +129,18 @@ def test_a_lead_starts_a_run_from_the_form_and_stops_it(
 
     elsewhere(claim_run, run.pk)
     expect(page.locator(".pill")).to_have_text("running")
-    questions: list[str] = []
-    page.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
     page.get_by_role("button", name="Cancel").click()
+    question = page.get_by_role("alertdialog", name="Cancel the run")
+    expect(question).to_contain_text("can be resumed")
+    expect(question.get_by_role("button", name="Let it run")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(question).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     expect(page.locator(".pill")).to_have_text("running")
-    assert "can be resumed" in questions[0]
-    page.once("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Cancel").click()
+    page.keyboard.press("Enter")
+    expect(question.get_by_role("button", name="Let it run")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     expect(page.locator(".pill")).to_have_text("stopping after this step")
     run.refresh_from_db()
     assert run.cancel_requested
@@ -276,7 +281,7 @@ def test_the_data_page_follows_a_snapshot_that_a_worker_creates(
     expect(page.get_by_role("button", name="Create snapshot")).to_be_visible()
     SnapshotJob.objects.create(project=project, created_by=alice, judgments_total=12_000)
     page.reload()
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel the snapshot").click()
     expect(page.get_by_role("button", name="Create snapshot")).to_be_visible()
     assert SnapshotJob.objects.values_list("state", flat=True).first() == "cancelled"

@@ -97,8 +97,8 @@ def test_a_lead_assigns_a_batch_and_an_annotator_sees_it(page: Page, sign_in: Si
     expect(page.locator("main")).to_contain_text("0 of 3")
     sign_in(page, cast.alice)
     page.goto(reverse("batches", args=[project.slug]))
-    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Close Week 48").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Close Week 48").click()
     expect(page.locator(".batch")).to_contain_text("closed")
     assert Batch.objects.get().closed_at
 

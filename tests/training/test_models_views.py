@@ -51,18 +51,42 @@ class ModelTests(AccessTestCase):
         second = self.child(self.child(self.first, "dpo-1"), "dpo-2")
         self.sign_in(self.dana)
         page = self.client.get(self.url("models"))
-        counts = {version.name: judgments for version, judgments in page.context["versions"]}
+        counts = {
+            version.name: judgments
+            for version, judgments in (
+                (row.version, row.judgments) for row in page.context["listing"].page.rows
+            )
+        }
         assert counts == {"policy-0": 0, "dpo-1": 20, "dpo-2": 20}
         self.assertContains(page, self.url("model", second.pk))
         self.assertContains(page, self.url("run", second.run.pk))  # type: ignore[union-attr]
+
+    def test_the_registry_is_sorted_filtered_and_downloaded(self) -> None:
+        second = self.child(self.first, "=taste", "reward")
+        ModelVersion.objects.filter(pk=second.pk).update(metrics={"accuracy": 0.75})
+        self.sign_in(self.dana)
+
+        def names(**query: str) -> list[str]:
+            rows = self.client.get(self.url("models"), query).context["listing"].page.rows
+            return [row.version.name for row in rows]
+
+        assert names() == ["=taste", "policy-0"]
+        assert names(sort="added") == names(sort="kind") == ["policy-0", "=taste"]
+        assert names(sort="accuracy") == names(sort="-accuracy") == ["=taste", "policy-0"], "none is last"
+        assert names(kind="policy") == names(name="POLICY") == ["policy-0"]
+        assert names(state="retired") == []
+        text = b"".join(self.client.get(self.url("models"), {"format": "csv"})).decode()  # type: ignore[arg-type]
+        assert text.splitlines()[1].startswith("'=taste,reward,")
+        self.sign_in(self.bob)
+        assert self.client.get(self.url("models"), {"format": "csv"}).status_code == 403
 
     def test_its_queries_do_not_grow_with_the_models(self) -> None:
         version = self.first
         for n in range(1, 6):
             version = self.child(version, f"dpo-{n}")
         self.sign_in(self.alice)
-        # user; membership; models
-        with self.assertNumQueries(3):
+        # user; membership; models; whether the project is large; preferences; views
+        with self.assertNumQueries(6):
             self.client.get(self.url("models"))
         # user; membership; models; those behind them; samples, children; the form: current policy, whether the
         # project is large, prompts waiting, policies

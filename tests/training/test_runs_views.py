@@ -340,12 +340,31 @@ class RunPageTests(RunTestCase):
         record_log(run, "late")
         assert not RunLog.objects.exists()
 
+    def test_the_list_is_sorted_filtered_and_downloaded(self) -> None:
+        first, second, third = self.start(), self.start("dpo"), self.start()
+        finished(second, state=Run.State.FAILED, error="=1+1")
+
+        def runs(**query: str) -> list[Run]:
+            return list(self.client.get(self.url("runs"), query).context["listing"].page.rows)
+
+        assert runs() == [third, second, first]
+        assert runs(sort="kind") == [second, first, third]
+        assert runs(sort="-state") == [third, first, second]
+        assert runs(kind="dpo") == runs(state="failed") == [second]
+        assert runs(who="bob") == []
+        text = b"".join(self.client.get(self.url("runs"), {"format": "csv", "kind": "dpo"})).decode()  # type: ignore[arg-type]
+        assert "'=1+1" in text
+        assert len(text.splitlines()) == 2
+
     def test_the_list_is_paged_and_its_queries_do_not_grow_with_it(self) -> None:
         for _ in range(30):
             self.start()
-        # user; membership; how many; runs
-        with self.assertNumQueries(4):
+        # user; membership; how many, runs; the filters' kinds, people; views
+        with self.assertNumQueries(7):
             page = self.client.get(self.url("runs"))
-        assert len(page.context["page"].object_list) == 25
-        assert len(self.client.get(self.url("runs") + "?page=2").context["page"].object_list) == 5
-        assert self.client.get(self.url("runs") + "?page=nonsense").status_code == 200
+        listing = page.context["listing"]
+        assert len(listing.page.rows) == 25
+        assert len(self.client.get(self.url("runs") + listing.older).context["listing"].page.rows) == 5
+        for query in ("?after=nonsense", "?before=1,2", "?sort=nonsense"):
+            page = self.client.get(self.url("runs") + query)
+            assert page.context["listing"].page.rows == listing.page.rows

@@ -10,7 +10,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
+from annotation.lists.listing import Listing
 from annotation.store import MissingObject
+from annotation.views import HtmxRequest
+from annotation.views.lists import render_list
 from training.errors import RunError
 from training.metric_labels import accuracy_rows, criteria_tables, report_values
 from training.models import ModelVersion, Run
@@ -19,12 +22,13 @@ from training.registry.actions import add_model, promote, retire
 from training.registry.hub import check_hub_model
 from training.registry.lineage import lineage_graph
 from training.registry.model_card import render_model_card
+from training.registry.model_list import MODELS
 from training.runs.forms import AddModelForm, RunForm
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
-def models(request: HttpRequest, slug: str) -> HttpResponse:
+def models(request: HtmxRequest, slug: str) -> HttpResponseBase:
     roles = (Role.LEAD,) if request.method == "POST" else (Role.LEAD, Role.REVIEWER)
     me = member_for(request.user, slug, *roles)
     form = AddModelForm(request.POST if request.method == "POST" else None)
@@ -48,10 +52,12 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "me": me,
         "project": me.project,
-        "versions": queries.models_with_judgments(me.project),
         "form": form,
     }
-    return render(request, "training/models.html", context, status=422 if form.errors else 200)
+    listing = Listing(MODELS, me.project, request.GET)
+    return render_list(
+        request, me, listing, "training/models.html", context, status=422 if form.errors else 200
+    )
 
 
 @login_required

@@ -6,16 +6,19 @@ from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
+from annotation.lists.listing import Listing
 from annotation.models import Member
+from annotation.views import HtmxRequest, bulk
+from annotation.views.bulk import BulkAct
 from annotation.views.calibration_chart import calibration_chart
+from annotation.views.lists import render_list
 from training.configs import KINDS
 from training.errors import RunError
 from training.metric_labels import (
@@ -26,13 +29,14 @@ from training.metric_labels import (
     report_values,
 )
 from training.models import Run, RunLog
+from training.runs import bulk_runs
 from training.runs.actions import cancel_run, resume_run
 from training.runs.advice import advise
 from training.runs.curves import chart_data
 from training.runs.forms import RunForm, initial_like
 from training.runs.queries import run_state, runs_of
+from training.runs.run_list import RUNS
 
-PAGE_SIZE = 25
 # shown elsewhere on the page, or of no use once the run is over
 NOT_IN_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
 
@@ -140,13 +144,37 @@ KIND_TEXTS = {
 """The cards on the page of runs, and the head of the form."""
 
 
+def _cancelled(n: int) -> str:
+    text = ngettext("%(n)s run stops after its current step.", "%(n)s runs stop after their current step.", n)
+    return text % {"n": f"{n:,}"}
+
+
+ACTS = {
+    "cancel": BulkAct(
+        gettext_lazy("Cancel the runs"), bulk_runs.cancel, bulk_runs.undo, _cancelled, is_dangerous=True
+    )
+}
+
+
 @login_required
 @require_GET
-def runs(request: HttpRequest, slug: str) -> HttpResponse:
+def runs(request: HtmxRequest, slug: str) -> HttpResponseBase:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    page = Paginator(runs_of(me.project), PAGE_SIZE).get_page(request.GET.get("page"))
-    context = {"me": me, "project": me.project, "page": page, "kinds": KIND_TEXTS}
-    return render(request, "training/runs.html", context)
+    listing = Listing(RUNS, me.project, request.GET)
+    context = {"kinds": KIND_TEXTS, "acts": ACTS if me.role == Role.LEAD else None}
+    return render_list(request, me, listing, "training/runs.html", context)
+
+
+@login_required
+@require_POST
+def runs_bulk(request: HttpRequest, slug: str) -> HttpResponse:
+    return bulk.act_on_rows(request, member_for(request.user, slug, Role.LEAD), RUNS, ACTS, RunError)
+
+
+@login_required
+@require_POST
+def runs_undo(request: HttpRequest, slug: str) -> HttpResponse:
+    return bulk.undo(request, member_for(request.user, slug, Role.LEAD), RUNS, ACTS)
 
 
 @login_required

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from annotation.logic.ranking import LETTERS, levels
+from annotation.logic.ranking import LETTERS
 
 SMALL_NUMBER = re.compile("[0-9]{1,3}")
 
@@ -16,11 +16,3 @@ def read(form: Mapping[str, str], shown: Sequence[int]) -> dict[int, int]:
         response: form.get(f"rank-{letter}", "") for letter, response in zip(LETTERS, shown, strict=False)
     }
     return {response: int(rank) for response, rank in values.items() if SMALL_NUMBER.fullmatch(rank)}
-
-
-def in_words(ranks: Mapping[int, int], shown: Sequence[int]) -> str:
-    """`C > A = D > B`, by the letters under which the answers were shown."""
-    placed = [(letter, ranks[pk]) for letter, pk in zip(LETTERS, shown, strict=False) if pk in ranks]
-    return " > ".join(
-        " = ".join(placed[i][0] for i in level) for level in levels([rank for _, rank in placed])
-    )

@@ -1,0 +1,163 @@
+"""Retiring, restricting and reopening several items at once, and taking that back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from annotation import audit, events
+from annotation.actions import items, review
+from annotation.actions.bulk import Change
+from annotation.models import AuditEntry, Item, Project, ReviewFlag, Skip, Slot, User
+
+State = Item.State
+VERBS = {State.OPEN: "item.reopened", State.RESTRICTED: "item.restricted", State.RETIRED: "item.retired"}
+SLOT_FIELDS = ("id", "item_id", "priority", "random_key", "control_key", "restricted", "batch_id")
+"""Of a slot, what an undo puts back."""
+
+
+def retire(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
+    """Take items out of the queue; those that are out already are left as they are.
+
+    Raises:
+        ReviewError: there is no reason.
+    """
+    return _change(
+        Item.objects.exclude(state=State.RETIRED).filter(project=project, pk__in=ids),
+        State.RETIRED,
+        lambda found: review.retire_all(items=found, actor=actor, reason=reason),
+    )
+
+
+def restrict(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
+    """Restrict open items to reviewers and leads; others, and gold items, are left as they are.
+
+    Raises:
+        ReviewError: the reason is too long.
+    """
+    reason = review.checked_text("reason", reason)
+    return _change(
+        Item.objects.filter(state=State.OPEN, gold__isnull=True, project=project, pk__in=ids),
+        State.RESTRICTED,
+        lambda found: items.restrict_all(items=found, actor=actor, reason=reason),
+    )
+
+
+def reopen(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
+    """Put items back into the queue. Those with a known answer, which reopening deletes, and open ones are left as they are."""
+    del reason
+
+    def act(found: Sequence[Item]) -> None:
+        items.reopen_all(items=found, actor=actor)
+        review.resolve_all(found)
+
+    return _change(
+        Item.objects.exclude(state=State.OPEN).filter(gold__isnull=True, project=project, pk__in=ids),
+        State.OPEN,
+        act,
+    )
+
+
+@transaction.atomic
+def undo(*, project: Project, changes: list[Change], actor: User) -> int:
+    """Put items back as they were before, with their slots and what waited for a reviewer; those that somebody has changed since
+    stay. Returns how many it put back."""
+    by_id = {change["id"]: change for change in changes}
+    last = max((change["entry"] for change in changes), default=0)
+    later = AuditEntry.objects.filter(project=project, pk__gt=last, data__item__in=list(by_id))
+    touched = set(later.values_list("data__item", flat=True))
+    unchanged = [
+        item
+        for item in _locked(Item.objects.filter(project=project, pk__in=by_id))
+        if item.pk not in touched and item.state == by_id[item.pk]["after"] and item.gold is None
+    ]
+    back = [by_id[item.pk] for item in unchanged]
+    states: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for change in back:
+        states[change["state"], change["retired_reason"]].append(change["id"])
+    for (state, reason), pks in states.items():
+        Item.objects.filter(pk__in=pks).update(state=state, retired_reason=reason)
+    _put_slots_back(project, unchanged, [slot for change in back for slot in change["slots"]])
+    for put_back, verb in VERBS.items():
+        entries = [
+            (f"item {c['id']}", {"item": c["id"], "undo": True}) for c in back if c["state"] == put_back
+        ]
+        audit.record_all(verb, project=project, actor=actor, entries=entries)
+    Skip.objects.filter(pk__in=[pk for change in back for pk in change["skips"]]).update(resolved_at=None)
+    ReviewFlag.objects.filter(pk__in=[pk for change in back for pk in change["flags"]]).update(
+        resolved_at=None
+    )
+    events.announce(events.project_group(project.pk), {"kind": "queue"})
+    return len(unchanged)
+
+
+@transaction.atomic
+def _change(rows: QuerySet[Item], after: Item.State, act: Callable[[Sequence[Item]], object]) -> list[Change]:
+    """Brings the items into the state `after`, and returns how they were."""
+    found = _locked(rows)
+    slots = _open_slots(found)
+    skips, flags = _unresolved(found)
+    changes: list[Change] = [
+        {
+            "id": item.pk,
+            "after": str(after),
+            "state": item.state,
+            "retired_reason": item.retired_reason,
+            "slots": slots[item.pk],
+            "skips": skips[item.pk],
+            "flags": flags[item.pk],
+        }
+        for item in found
+    ]
+    act(found)
+    entry = AuditEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return [change | {"entry": entry} for change in changes]
+
+
+def _locked(rows: QuerySet[Item]) -> list[Item]:
+    """In the order of their ids, so that two acts wait for each other."""
+    return list(rows.select_for_update(no_key=True, of=("self",)).select_related("project").order_by("pk"))
+
+
+def _open_slots(found: list[Item]) -> dict[int, list[dict[str, Any]]]:
+    """The slots that nobody has filled, by item."""
+    slots: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    rows = Slot.objects.filter(item__in=found).exclude(state=Slot.State.DONE).exclude(gold=True)
+    for slot in rows.order_by("pk").values(*SLOT_FIELDS):
+        slots[slot["item_id"]].append(slot)
+    return slots
+
+
+def _unresolved(found: list[Item]) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """The ids of skips and of flags that wait for a reviewer, by item."""
+    skips: dict[int, list[int]] = defaultdict(list)
+    for item, pk in Skip.objects.filter(item__in=found, resolved_at=None).values_list("item", "pk"):
+        skips[item].append(pk)
+    flags: dict[int, list[int]] = defaultdict(list)
+    waiting = ReviewFlag.objects.filter(judgment__item__in=found, resolved_at=None)
+    for item, pk in waiting.values_list("judgment__item", "pk"):
+        flags[item].append(pk)
+    return skips, flags
+
+
+def _put_slots_back(project: Project, found: list[Item], before: list[dict[str, Any]]) -> None:
+    """The items' unfilled slots as they were. Those that were deleted are open again; those that are new are deleted, although
+    somebody may have one on the screen: their judgment is stored without a slot, as for every retired item."""
+    there = {slot["id"] for slots in _open_slots(found).values() for slot in slots}
+    wanted = {slot["id"]: slot for slot in before}
+    Slot.objects.filter(pk__in=there - wanted.keys()).delete()
+    places: dict[tuple[bool, int | None], list[int]] = defaultdict(list)
+    for pk in there & wanted.keys():
+        places[wanted[pk]["restricted"], wanted[pk]["batch_id"]].append(pk)
+    for (restricted, batch), pks in places.items():
+        Slot.objects.filter(pk__in=pks).update(restricted=restricted, batch=batch)
+    known = set(Slot.objects.filter(pk__in=wanted).values_list("pk", flat=True))  # some may be done
+    Slot.objects.bulk_create(
+        Slot(project=project, **{name: slot[name] for name in SLOT_FIELDS if name != "id"})
+        for pk, slot in wanted.items()
+        if pk not in known
+    )

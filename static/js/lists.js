@@ -1,0 +1,28 @@
+// Lists whose rows can be selected: the box that selects a page, and how many are selected.
+import { ngettext } from "./gettext.js";
+
+const rows = () => document.querySelectorAll("[data-check-row]");
+
+function showCount() {
+  const count = document.querySelector("[data-check-count]");
+  if (!count) return;
+  const boxes = [...rows()];
+  const checked = boxes.filter((box) => box.checked).length;
+  count.textContent = checked ? ngettext("%(n)s selected", "%(n)s selected", checked) : "";
+  const page = document.querySelector("[data-check-page]");
+  page.checked = checked === boxes.length;
+  page.indeterminate = checked > 0 && checked < boxes.length;
+  const all = document.querySelector("[data-check-all]");
+  if (all && checked < boxes.length) all.checked = false;
+}
+
+document.addEventListener("change", (event) => {
+  const box = event.target;
+  if (box.matches("[data-check-page]") || (box.matches("[data-check-all]") && box.checked)) {
+    for (const row of rows()) row.checked = box.checked;
+  }
+  if (box.matches("[data-check-page], [data-check-all], [data-check-row]")) showCount();
+});
+
+document.addEventListener("htmx:afterSwap", showCount);
+showCount(); // a browser may restore the boxes of a page that one comes back to
