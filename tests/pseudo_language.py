@@ -46,7 +46,16 @@ def pseudo_language() -> Iterator[None]:
 class _Texts(HTMLParser):
     """The texts that a page shows or reads out, without code and what users wrote (`.prose`, and `dir="auto"`)."""
 
-    ATTRIBUTES = ("title", "placeholder", "aria-label", "alt", "data-confirm", "content")
+    ATTRIBUTES = (
+        "title",
+        "placeholder",
+        "aria-label",
+        "alt",
+        "data-confirm",
+        "data-confirm-act",
+        "data-confirm-keep",
+        "content",
+    )
     HIDDEN = {"script", "style", "code", "pre", "kbd", "svg", "math"}
     VOID = {"meta", "link", "input", "br", "hr", "img", "col", "path", "source", "wbr"}
 

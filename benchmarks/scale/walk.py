@@ -34,7 +34,14 @@ FIGURES = ("progress", "quality", "annotator", "ai-feedback", "opinion-set")
 """Pages whose figures a worker counts, and htmx loads."""
 HTMX = {"HX-Request": "true"}
 VARIANTS = {
-    "items": ("?page=50", "?tag=topic-3", "?q=Question+77", "?state=open", "?sort=agreement"),
+    "items": (
+        "?after=1000",
+        "?sort=-agreement&after=0.9,1000",
+        "?tag=topic-3",
+        "?q=Question+77",
+        "?state=open",
+        "?sort=agreement",
+    ),
     "search": ("?q=Question", "?q=nothing+of+this+kind", "?q=nothing+of+this+kind&kind=answers"),
     "members": ("?page=5", "?q=person-4"),
     "audit": ("?page=50",),

@@ -101,6 +101,6 @@ class ItemsTests(AnalyticsTestCase):
     def test_its_queries_do_not_grow_with_the_items(self) -> None:
         self.judged(*[[[1, 2, 3], [1, 2, 3]]] * 5)
         self.sign_in(self.alice)
-        # user; membership; how many, items; whether the project is large; the filters' tags, people, versions
-        with self.assertNumQueries(8):
+        # user; membership; how many, items' ids, items; whether the project is large; the filters' tags, people, versions; views
+        with self.assertNumQueries(10):
             self.client.get(self.url("items"))

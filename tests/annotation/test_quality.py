@@ -37,7 +37,7 @@ class QualityTests(AnalyticsTestCase):
         assert "Chooses the answer shown first in " in reason.sentence
         self.assertContains(page, reason.sentence)
         listed = self.client.get(reason.href)
-        assert listed.context["page"].paginator.count >= 21
+        assert listed.context["listing"].count >= 21
         self.assertContains(self.client.get(self.url("annotator", "bob")), reason.sentence)
         self.assertNotContains(self.client.get(self.url("annotator", "erin")), "Stands out")
 

@@ -85,8 +85,8 @@ class ModelTests(AccessTestCase):
         for n in range(1, 6):
             version = self.child(version, f"dpo-{n}")
         self.sign_in(self.alice)
-        # user; membership; models; whether the project is large; preferences; views
-        with self.assertNumQueries(6):
+        # user; membership; models; views
+        with self.assertNumQueries(4):
             self.client.get(self.url("models"))
         # user; membership; models; those behind them; samples, children; the form: current policy, whether the
         # project is large, prompts waiting, policies
