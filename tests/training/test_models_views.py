@@ -89,8 +89,8 @@ class ModelTests(AccessTestCase):
         with self.assertNumQueries(4):
             self.client.get(self.url("models"))
         # user; membership; models; those behind them; samples, children; the form: current policy, whether the
-        # project is large, prompts waiting, policies
-        with self.assertNumQueries(9):
+        # project is large, prompts waiting, policies; the chosen model and its kind's latest runs
+        with self.assertNumQueries(11):
             self.client.get(self.url("model", version.pk))
 
     def test_a_model_s_page_draws_its_lineage(self) -> None:

@@ -6,6 +6,7 @@ from importlib import metadata
 
 from django.utils import translation
 
+from annotation.labels import within_sentence
 from training.metric_labels import criteria_tables, report_values
 from training.models import ModelVersion, Run
 
@@ -16,7 +17,7 @@ def render_model_card(version: ModelVersion) -> str:
     lines = [
         f"# {version.name}",
         "",
-        f"A {version.get_kind_display().lower()} of the project “{version.project}”.",
+        f"A {within_sentence(version.get_kind_display())} of the project “{version.project}”.",
     ]
     if version.run is not None:
         lines += ["", "## How it was made", "", *_training_lines(version.run)]

@@ -13,6 +13,7 @@ from annotation import analytics
 from annotation.analytics.figures import counted_or_none
 from annotation.analytics.filters import NO_FILTERS
 from annotation.analytics.outlook import Outlook
+from annotation.labels import within_sentence
 from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
 from training.models import ModelVersion, Round, Run
@@ -167,7 +168,7 @@ def next_step(status: LoopStatus) -> NextStep:
         )
         return NextStep(
             text
-            % {"n": analytics.count_text(status.new_judgments), "snapshot": str(status.snapshot).lower()},
+            % {"n": analytics.count_text(status.new_judgments), "snapshot": within_sentence(status.snapshot)},
             _("Create snapshot"),
             "snapshots",
         )

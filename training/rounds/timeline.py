@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from annotation.labels import within_sentence
 from annotation.models import Member
 from training.models import Round, Run
 from training.rounds.steps import step_of
@@ -156,7 +157,7 @@ def status_sentence(round: Round) -> str:
 
 
 def _decision_sentence(round: Round) -> str:
-    failed = ", ".join(label.lower() for label in round.failed_gates)
+    failed = ", ".join(within_sentence(label) for label in round.failed_gates)
     if round.decision == Round.Decision.REJECTED and round.policy_after is None:
         return _(
             "The current policy stays, and no new one was trained: the reward model did not pass %(gates)s."

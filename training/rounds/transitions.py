@@ -19,6 +19,7 @@ from annotation import audit, events
 from annotation.actions import webhook_delivery
 from annotation.actions.queue import QueueError
 from annotation.actions.snapshots import SnapshotError
+from annotation.labels import within_sentence
 from annotation.models import User
 from training.configs import ConfigError
 from training.errors import RunError, describe_error
@@ -331,7 +332,7 @@ def _lock(round: Round, *states: str) -> Round:
     if locked is None:
         state = Round.State(Round.objects.values_list("state", flat=True).get(pk=round.pk))
         text = _("%(round)s is %(state)s now: this is not possible.")
-        raise RunError("state", text % {"round": round, "state": state.label.lower()})
+        raise RunError("state", text % {"round": round, "state": within_sentence(state.label)})
     return locked
 
 

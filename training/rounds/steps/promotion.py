@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotation.labels import within_sentence
 from annotation.models import User
 from training.models import Round
 from training.registry.actions import promote
@@ -37,4 +38,4 @@ class Promotion(Step):
         return ADVANCE
 
     def result(self, round: Round) -> str:
-        return Round.Decision(round.decision).label.lower() if round.decision else ""
+        return within_sentence(Round.Decision(round.decision).label) if round.decision else ""
