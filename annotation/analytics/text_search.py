@@ -152,8 +152,8 @@ def _read_part(
     ) AS found ORDER BY key DESC LIMIT %(limit)s
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SHOW statement_timeout")
-        (usual,) = cursor.fetchone()
+        cursor.execute("SELECT current_setting('statement_timeout')")
+        [(usual,)] = cursor.fetchall()
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{TIMEOUT_MS}ms"])
         cursor.execute(kind.ids, {"project": project.pk, "before": before or 2**62, "rows": rows})
         ids = [pk for (pk,) in cursor.fetchall()]
