@@ -18,8 +18,6 @@ from tests.world import make_world
 
 # pages of a lead that are of no project
 OUTSIDE = {"project-new"}
-# pages that fill the screen with one item, without the groups
-FULL_SCREEN = {"work"}
 
 
 @pytest.fixture(scope="module")

@@ -152,6 +152,8 @@ def _read_part(
     ) AS found ORDER BY key DESC LIMIT %(limit)s
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('statement_timeout')")
+        [(usual,)] = cursor.fetchall()
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{TIMEOUT_MS}ms"])
         cursor.execute(kind.ids, {"project": project.pk, "before": before or 2**62, "rows": rows})
         ids = [pk for (pk,) in cursor.fetchall()]
@@ -161,7 +163,7 @@ def _read_part(
             names = [column.name for column in cursor.description or ()]
             found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         # for what follows in the same transaction, where there is one around this
-        cursor.execute("SELECT set_config('statement_timeout', '0', true)")
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [usual])
     return ids, found
 
 

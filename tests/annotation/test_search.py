@@ -129,6 +129,7 @@ class SearchTests(AccessTestCase):
         with patch.object(text_search, "TIMEOUT_MS", 50), patch.dict(text_search.KINDS, prompts=slow):
             response = self.search(q="question", kind="prompts")
             self.assertContains(response, "The search was stopped because it took too long.")
+        self.search(q="question")
         with connection.cursor() as cursor:
             cursor.execute("SHOW statement_timeout")
             assert cursor.fetchone() == ("0",)
@@ -155,7 +156,7 @@ class SearchTests(AccessTestCase):
     def test_the_queries_do_not_grow_with_what_is_found(self) -> None:
         for rows in (1, 18):
             builders.items(self.project, rows, prefix=f"q{rows}")
-            # the session's user, and the role with the project; of each kind a savepoint, the timeout, the ids, the texts, the
-            # timeout as before, and the end of the savepoint; the items of prompts and of answers
-            with self.assertNumQueries(2 + 6 + 1 + 6 + 2 + 5):
+            # the session's user, and the role with the project; of each kind a savepoint, the timeout twice, the ids, the texts,
+            # the timeout as before, and the end of the savepoint; the items of prompts and of answers
+            with self.assertNumQueries(2 + 7 + 1 + 7 + 2 + 6):
                 assert self.hits(q="e").keys() == {"prompts", "answers"}

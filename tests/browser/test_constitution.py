@@ -36,7 +36,7 @@ def test_principles_are_added_moved_removed_and_saved(
     page.add_init_script(path=AXE)
     sign_in(page, alice)
     page.goto(reverse("guidelines", args=[project.slug]))
-    page.get_by_role("link", name="Train", exact=True).click()
+    page.get_by_role("button", name="Settings / Guidelines").click()
     page.get_by_role("link", name="Constitution", exact=True).click()
     cards = page.locator("form [data-row]")
     expect(cards).to_have_count(3)
