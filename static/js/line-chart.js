@@ -102,7 +102,7 @@ export class LineChart {
     const targets = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, PageDown: now - tenth, PageUp: now + tenth, Home: 0, End: last };
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in targets)) return;
     event.preventDefault();
-    this.move(Math.min(last, Math.max(0, this.at === null && /^Arrow/.test(event.key) ? last : targets[event.key])));
+    this.move(Math.min(last, Math.max(0, this.at === null && event.key.startsWith("Arrow") ? last : targets[event.key])));
   }
 
   move(at) {

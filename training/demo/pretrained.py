@@ -59,7 +59,8 @@ def _store(folder: Path, place: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     shutil.rmtree(place, ignore_errors=True)
-    AutoModelForCausalLM.from_pretrained(folder).half().save_pretrained(place)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    model.half().save_pretrained(place)
     AutoTokenizer.from_pretrained(folder).save_pretrained(place)
 
 

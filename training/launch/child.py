@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
@@ -76,21 +76,24 @@ def _fork_core(
     stderr: IO[bytes],
     environment: Mapping[str, str],
 ) -> ForkedProcess:
-    ours, theirs = (None, None) if stdout else os.pipe()
-    try:
-        with Path(os.devnull).open("rb") as nothing:
-            written = theirs if stdout is None else stdout.fileno()
-            files = {0: nothing.fileno(), 1: written, 2: stderr.fileno()} | {lock: lock for lock in locks}
+    with ExitStack() as stack:
+        if stdout is None:
+            ours, theirs = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+            stack.enter_context(theirs)
+        written = theirs if stdout is None else stdout
+        nothing = stack.enter_context(Path(os.devnull).open("rb"))
+        files = {0: nothing.fileno(), 1: written.fileno(), 2: stderr.fileno()}
+        files |= {lock: lock for lock in locks}
+        try:
             process = ForkedProcess(
                 address, command[2], command[3:], folder=ROOT, environment=environment, files=files
             )
-        if ours is not None:
-            process.stdout, ours = os.fdopen(ours, "rb"), None
-        return process
-    finally:
-        for end in (ours, theirs):
-            if end is not None:
-                os.close(end)
+        except OSError:
+            if stdout is None:
+                ours.close()
+            raise
+    process.stdout = ours if stdout is None else None
+    return process
 
 
 def _die_with_parent() -> None:
