@@ -22,7 +22,7 @@ from tests.world import make_world
 # names, and what files, settings and programs call things
 NAMES = """
 palate api csv json jsonl parquet json-lines markdown url urls utc http https kl ppo dpo rlhf trl grpo sft llama instructgpt csv
-tsv ndjson gz utf pdf html annotating ok kb mb gb iso iana rss id ids sha cpu gpu cuda nats ipo kto lora tldr utc
+tsv ndjson gz utf pdf html annotating deutsch english ok kb mb gb iso iana rss id ids sha cpu gpu cuda nats ipo kto lora tldr utc
 """.split()
 
 
@@ -92,7 +92,7 @@ SENTENCE = re.compile(
 MARKED = re.compile(r"n?gettext\((\s*\"[^\"]*\",)?$")
 # what is compared, a class of CSS, and selectors
 IS_DATA = re.compile(
-    r"""(?:[=!]==|className =|createElement\("\w+",|[sS]elector(?:All)?\(|closest\(|matches\()$"""
+    r"""(?:[=!]==|className =|createElement\("\w+",|[sS]elector(?:All)?\(|closest\(|matches\(|startsWith\()$"""
 )
 
 

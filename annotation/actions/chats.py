@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 
 from annotation.actions import judgments
 from annotation.actions.leases import Lease
@@ -32,7 +32,9 @@ State = Turn.State
 TASK = "training.tasks.answer_turn"
 TAG = "chat"
 """Of the prompts that annotators wrote in chats."""
-NOT_ANSWERED = _lazy("The models could not answer this message. Try again, change it, or tell your lead.")
+NOT_ANSWERED = gettext_lazy(
+    "The models could not answer this message. Try again, change it, or tell your lead."
+)
 """To annotators, of a turn that failed: its `error`, for leads, may name the models."""
 LEFT_FOR = timedelta(days=1)
 """A turn that was not judged for so long is dropped."""

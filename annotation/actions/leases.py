@@ -14,7 +14,7 @@ from typing import Any
 from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 
 from annotation import opaque
 from annotation.actions import qualification
@@ -28,8 +28,8 @@ _random = random.SystemRandom()
 
 _TICKET = struct.Struct("!6Q16sdB")
 _CHAT_BIT = 1 << 7
-_OF_A_CHAT = _lazy("This is a message of a live chat. It is judged there.")
-_OF_NO_CHAT = _lazy("This is no message of a live chat.")
+_OF_A_CHAT = gettext_lazy("This is a message of a live chat. It is judged there.")
+_OF_NO_CHAT = gettext_lazy("This is no message of a live chat.")
 
 
 class Paused(QueueError):

@@ -37,7 +37,7 @@ def columns_of(chart: Chart) -> list[Column]:
         if is_scatter
         else Column(chart.x_name or _("x"), lambda point: point.name or point.label),
         Column(chart.y_name or _("Value"), lambda point: point.value, chart.y_percent),
-        Column(_("95% interval from"), lambda point: point.low, chart.y_percent),
+        Column(_("Interval from"), lambda point: point.low, chart.y_percent),
         Column(_("to"), lambda point: point.high, chart.y_percent),
         Column(_("Number"), lambda point: point.n),
     ]

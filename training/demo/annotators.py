@@ -62,3 +62,13 @@ class Annotator:
                 rank, top = rank + 1, noisy[index]
             ranks[index] = rank
         return ranks
+
+
+class CarelessAnnotator(Annotator):
+    """Somebody who does not read: the order on the screen is the ranking, and the first of two is better."""
+
+    def rank(self, prompt: Sequence[Message], responses: Sequence[str]) -> list[int]:
+        return list(range(1, len(responses) + 1))
+
+    def choose(self, prompt: Sequence[Message], a: str, b: str) -> tuple[int, str]:
+        return 0, "better"

@@ -22,10 +22,11 @@ class Crowd:
         tokens: Sequence[str],
         seed: int,
         weights: Mapping[str, float],
+        kind: type[Annotator] = Annotator,
     ) -> None:
-        self._project = project
+        self.address, self._project = address, project
         self._annotators = [
-            (ApiClient(address, token), Annotator(seed=seed * 1000 + number, weights=weights))
+            (ApiClient(address, token), kind(seed=seed * 1000 + number, weights=weights))
             for number, token in enumerate(tokens)
         ]
 

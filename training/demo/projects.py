@@ -25,6 +25,8 @@ PASSWORD = "palate-demo"  # noqa: S105 - printed on the screen; the demo's site 
 PEOPLE = ("lead", "annotator")
 """The users who can sign in."""
 SIMULATED_ANNOTATORS = tuple(f"simulated-{number}" for number in range(1, 7))
+CARELESS_ANNOTATOR = "simulated-7"
+"""Who joins when the rounds are over, and judges without reading."""
 IMPORTED_PROMPTS = 3000
 PROMPTS_WITH_RESPONSES = 40  # so that the queue is not empty while the first policy is trained
 PRETRAINING_FILE = "demo-pretraining.jsonl"
@@ -68,7 +70,7 @@ def get_or_create_project(taste: str = "first") -> Project:
         raise DemoError(f"This demo was begun with another taste than {taste}: make demo-reset deletes it.")
     for name in PEOPLE:
         User.objects.create_user(name, password=PASSWORD, is_staff=name == "lead")
-    for name in SIMULATED_ANNOTATORS:
+    for name in (*SIMULATED_ANNOTATORS, CARELESS_ANNOTATOR):
         User.objects.create_user(name)
     return _create(Project(name="A small assistant", slug=SLUG), GUIDELINES[taste])
 
@@ -87,7 +89,9 @@ def _create(project: Project, guideline: str) -> Project:
     project.k = run_settings.RESPONSES_PER_PROMPT
     lead = User.objects.get(username="lead")
     project = create_project(project=project, guideline=guideline, creator=lead)
-    for user in User.objects.exclude(pk=lead.pk).filter(username__in=(*PEOPLE, *SIMULATED_ANNOTATORS)):
+    for user in User.objects.exclude(pk=lead.pk).filter(
+        username__in=(*PEOPLE, *SIMULATED_ANNOTATORS, CARELESS_ANNOTATOR)
+    ):
         Member.objects.create(project=project, user=user, role=Member.Role.ANNOTATOR)
     return project
 

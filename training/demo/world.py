@@ -15,6 +15,7 @@ from annotation import analytics
 from annotation.actions import snapshots
 from annotation.models import Judgment, Project
 from training.demo import metrics, projects, run_settings
+from training.demo.annotators import CarelessAnnotator
 from training.demo.chats import ChatCrowd
 from training.demo.constitution import PRINCIPLES
 from training.demo.crowd import Crowd
@@ -31,6 +32,8 @@ from training.runs.outputs import output_file
 
 LEFT_FOR_PEOPLE = 20
 """The items of a round that the crowd leaves to whoever signs in."""
+CARELESS_JUDGMENTS = 40
+"""Of the careless annotator, for the lead to find. No round of the demo has learned from them."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,17 @@ class World:
             promoted=is_promoted,
             overruled=played.is_override,
         )
+
+    def let_careless_annotator_judge(self) -> None:
+        """Have somebody judge without reading, so that the quality page has somebody to find."""
+        name = projects.CARELESS_ANNOTATOR
+        done = Judgment.objects.filter(annotator__username=name, item__project=self.project).count()
+        if done >= CARELESS_JUDGMENTS:
+            return
+        tokens, weights = [projects.issue_token(name)], TASTES[self.taste]
+        crowd = Crowd(self.crowds[0].address, SLUG, tokens, self.seed, weights, CarelessAnnotator)
+        with self.stages.stage("A careless annotator") as bar:
+            crowd.work(CARELESS_JUDGMENTS - done, bar)
 
     def start(
         self,

@@ -93,5 +93,5 @@ class ForkedProcess:
     def _read_number(self) -> int:
         data = self._server.recv(4, socket.MSG_WAITALL)
         if len(data) < 4:
-            raise ConnectionError("The fork server has ended.")
+            raise ConnectionResetError
         return int(struct.unpack("!i", data)[0])

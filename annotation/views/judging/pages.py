@@ -21,7 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import queries
@@ -47,21 +47,21 @@ from annotation.views.judging import screen
 from annotation.views.judging.form_input import FormInput, device_times, skip_data, skip_note
 
 PASSED_NOTICE_FOR = timedelta(minutes=1)
-LATE = _lazy(
+LATE = gettext_lazy(
     "Your last judgment is stored but does not count: before it arrived, others had finished the item, or it was taken out of "
     "the queue."
 )
-SENT_TO_REVIEW = _lazy("Sent to a reviewer, with what you entered.")
-SKIPPED = _lazy("Skipped. It goes to another annotator.")
-ASKED = _lazy("Your question was sent. The reply appears under My work.")
+SENT_TO_REVIEW = gettext_lazy("Sent to a reviewer, with what you entered.")
+SKIPPED = gettext_lazy("Skipped. It goes to another annotator.")
+ASKED = gettext_lazy("Your question was sent. The reply appears under My work.")
 LEASE_LOST = {
-    LeaseState.OPEN_TO_OTHERS: _lazy(
+    LeaseState.OPEN_TO_OTHERS: gettext_lazy(
         "Your time for this item has run out, and others may open it. You can still submit: the first to submit counts."
     ),
-    LeaseState.FINISHED: _lazy(
+    LeaseState.FINISHED: gettext_lazy(
         "Others have finished this item, or it was taken out of the queue. What you submit is stored, but does not count."
     ),
-    LeaseState.JUDGED: _lazy("You have judged this item on another page, and that judgment stays."),
+    LeaseState.JUDGED: gettext_lazy("You have judged this item on another page, and that judgment stays."),
 }
 
 

@@ -22,11 +22,11 @@ def test_a_column_chart_has_a_row_for_each_point_with_what_it_draws() -> None:
     ]
     chart = column_chart(points, low=0, high=1, percent=True, x_name="day", y_name="agreement", reference=0.5)
     assert table(chart) == (
-        ["day", "agreement", "95% interval from", "to", "Number"],
+        ["day", "agreement", "Interval from", "to", "Number"],
         [["3 November 2026", "50.0%", "40.0%", "62.5%", "1,200"], ["5 November 2026", "66.7%", "", "", "9"]],
     )
     assert rows_of(csv_uri(chart)) == [
-        ["day", "agreement", "95% interval from", "to", "Number"],
+        ["day", "agreement", "Interval from", "to", "Number"],
         ["3 November 2026", "0.5", "0.4", "0.625", "1200"],
         ["5 November 2026", "0.666667", "", "", "9"],
     ]

@@ -38,6 +38,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm_core: dict[str, 
         monkeypatch.setattr(run_settings, name, amount)
     monkeypatch.setattr(projects, "IMPORTED_PROMPTS", 300)
     monkeypatch.setattr(projects, "PROMPTS_WITH_RESPONSES", 6)
+    monkeypatch.setattr(world, "CARELESS_JUDGMENTS", 8)
     tiny = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -65,14 +66,17 @@ def test_it_plays_a_round_and_does_not_repeat_it(small: None, capsys: pytest.Cap
     (first,) = result["rounds"]
     assert 0 <= first["rm_accuracy"] <= 1
     assert first["ci"][0] <= first["win_rate_vs_first"] <= first["ci"][1]
-    assert result["judgments"] == Judgment.objects.count() == 24 + 10 - world.LEFT_FOR_PEOPLE
+    careless = Judgment.objects.filter(annotator__username=projects.CARELESS_ANNOTATOR)
+    judged = 24 + 10 - world.LEFT_FOR_PEOPLE
+    assert result["judgments"] == Judgment.objects.count() == judged + careless.count()
+    assert careless.count() == 8
     assert Slot.objects.filter(state="open").count() > 20, "people find something to judge"
     # from the newest policy back to every judgment
     policy = ModelVersion.objects.get(name="round-1-policy")
     assert [version.name for version in policy.lineage()] == ["round-1-policy", "first-policy", "base"]
     assert policy.run is not None
     assert policy.run.snapshot is not None
-    assert policy.run.snapshot.counts["judgments"] == result["judgments"]
+    assert policy.run.snapshot.counts["judgments"] == judged
     assert Round.objects.get().state == Round.State.DONE
 
     stages = {name: seconds for name, seconds in result["seconds"].items() if name != "total"}

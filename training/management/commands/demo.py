@@ -126,6 +126,7 @@ class Command(BaseCommand):
                     "overruled": result.overruled,
                 }
             )
+        world.let_careless_annotator_judge()
         self.stdout.write(f"Done in {stages.total:.0f} s.")
         self.stdout.write(
             json.dumps(
