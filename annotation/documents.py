@@ -14,7 +14,13 @@ from annotation.logic.documents import Document, render_document
 # in the order of the list
 SECTIONS = (
     (_("Annotators"), ("annotating", "chat")),
-    (_("Leads"), ("loop", "imports", "datasets", "training", "serving", "ai-feedback", "demo")),
+    (
+        _("Leads"),
+        (
+            *("loop", "own-model", "imports", "datasets", "quality", "compare", "training", "serving"),
+            *("ai-feedback", "demo"),
+        ),
+    ),
     (_("Programs"), ("api", "client", "job-format")),
     (
         _("Administrators"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from annotation.documents import DOCUMENTS as DOCUMENTS_OF_THE_HELP
 from docs import module_tree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -171,3 +172,9 @@ def test_pinned_versions_cover_what_is_asked_for() -> None:
     pinned = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
     for name in (re.split(r"[\[>=<]", need)[0].lower() for group in groups for need in group):
         assert name in pinned, f"{name} has no version in constraints.txt"
+
+
+def test_every_document_is_in_the_help_and_in_the_index() -> None:
+    names = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"README"}
+    assert set(DOCUMENTS_OF_THE_HELP) == names
+    assert set(re.findall(r"\]\(([a-z-]+)\.md\)", (ROOT / "docs" / "README.md").read_text())) == names

@@ -98,7 +98,7 @@ def test_no_translation_is_missing_or_in_doubt(language: str, domain: str) -> No
 
 
 def is_faithful(message: Message, form: str) -> bool:
-    """Whether a translation has the placeholders and tags of its text. Each form of a number may say as little as the singular."""
+    """Whether a translation has the placeholders and tags of its text. Each form of a number may say as little as the first."""
     texts = (message.id,) if isinstance(message.id, str) else message.id
     wanted, found = placeholders(texts[-1]), placeholders(form)
     needed = wanted & placeholders(texts[0])
