@@ -64,7 +64,18 @@ SHOWN = {
         "questions",
         "batches",
     ),
-    *("project", "progress", "quality", "snapshots", "run", "round-new", "round", "model"),
+    *(
+        "project",
+        "progress",
+        "quality",
+        "snapshots",
+        "run",
+        "round-new",
+        "round",
+        "model",
+        "items",
+        "model-compare",
+    ),
 }
 # keys that are pressed before the picture is taken
 PRESSED = {"diff": "a w", "guidelines-drawer": "m"}
@@ -112,7 +123,8 @@ def leads_pages() -> Iterator[tuple[str, str, str]]:
     if project is None:
         return
     for name in ("project", "progress", "quality", "review", "items", "rules", "audit", "members", "guidelines",
-                 "import", "snapshots", "runs", "rounds", "round-new", "models", "project-settings", "webhooks"):  # fmt: skip
+                 "import", "snapshots", "runs", "rounds", "round-new", "models", "project-settings", "webhooks",
+                 "judgments", "search", "remind", "leaderboard", "run-curves", "ai-feedback", "model-compare"):  # fmt: skip
         yield name, "lead", reverse(name, args=[SLUG])
     yield "project-new", "lead", reverse("project-new")
     item = project.items.filter(judgments__isnull=False).first()
@@ -120,7 +132,7 @@ def leads_pages() -> Iterator[tuple[str, str, str]]:
     policy = ModelVersion.objects.filter(project=project, kind="policy").first()
     rounds = Round.objects.filter(loop__project=project)
     round = rounds.filter(state=Round.State.DONE).first() or rounds.first()
-    member = project.members.filter(role="annotator", user__judgments__isnull=False).first()
+    member = project.members.filter(role="annotator", user__judgments__isnull=False).last()
     for name, found in (("item", item), ("run", run), ("model", policy), ("round", round)):
         if found is not None:
             yield name, "lead", reverse(name, args=[SLUG, found.pk])

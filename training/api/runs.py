@@ -21,8 +21,9 @@ from annotation.models import Constitution, OpinionSet, Project, Prompt, Snapsho
 from training.api.access import run_for
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
-from training.models import Metric, ModelVersion, Run
+from training.models import Metric, ModelVersion, Run, RunLog
 from training.runs.actions import cancel_run, resume_run, start_run
+from training.runs.advice import advise
 from training.runs.ai_inputs import AI_CHOICES
 from training.runs.kinds import LEARNS_JUDGMENTS
 from training.runs.queries import runs_of
@@ -353,6 +354,27 @@ class MetricsApi(ApiView):
         if not after.removeprefix("-").isdecimal() or len(after) > 10:
             raise ValidationError({"after": [f"{after[:40]!r} is not a step."]})
         return Response(MetricOut(run.metrics.filter(step__gt=int(after))[:METRICS_PAGE], many=True).data)
+
+
+class RunLogOut(serializers.Serializer[Any]):
+    text = serializers.CharField(help_text="At most its last 20,000 characters; empty before it has ended.")
+    advice = serializers.ListField(
+        child=serializers.CharField(), help_text="Of a failed run: what can be done, the likeliest first."
+    )
+
+
+class RunLogApi(ApiView):
+    @extend_schema(
+        summary="A run's log",
+        operation_id="runs_log",
+        responses={200: RunLogOut} | errors.READ,
+        tags=["runs"],
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """The end of what the training program printed when the run ended last. For leads and reviewers."""
+        run = run_for(request, pk, Role.LEAD, Role.REVIEWER)
+        text = RunLog.objects.filter(run=run).values_list("text", flat=True).first()
+        return Response(RunLogOut({"text": text or "", "advice": advise(run)}).data)
 
 
 class CancelApi(ApiView):

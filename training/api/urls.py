@@ -5,13 +5,14 @@ from django.urls import path, re_path
 from annotation.api.errors import UnknownAddressApi
 from training.api.models import DownloadApi, LineageApi, ModelsApi, PromoteApi, RetireApi
 from training.api.rounds import LeaderboardApi, LoopApi, LoopsApi, RoundActApi, RoundApi, RoundsApi
-from training.api.runs import CancelApi, MetricsApi, ResumeApi, RunApi, RunsApi
+from training.api.runs import CancelApi, MetricsApi, ResumeApi, RunApi, RunLogApi, RunsApi
 
 urlpatterns = [
     path("projects/<slug:slug>/runs/", RunsApi.as_view(), name="api-runs"),
     path("projects/<slug:slug>/models/", ModelsApi.as_view(), name="api-models"),
     path("runs/<int:pk>/", RunApi.as_view(), name="api-run"),
     path("runs/<int:pk>/metrics/", MetricsApi.as_view(), name="api-run-metrics"),
+    path("runs/<int:pk>/log/", RunLogApi.as_view(), name="api-run-log"),
     path("runs/<int:pk>/cancel/", CancelApi.as_view(), name="api-run-cancel"),
     path("runs/<int:pk>/resume/", ResumeApi.as_view(), name="api-run-resume"),
     path("models/<int:pk>/promote/", PromoteApi.as_view(), name="api-model-promote"),

@@ -103,6 +103,7 @@ ELSEWHERE = {
         "api-token",
         "api-run",
         "api-run-metrics",
+        "api-run-log",
         "api-run-cancel",
         "api-run-resume",
         "api-model-promote",

@@ -14,7 +14,7 @@ from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 from training.models import Metric, ModelVersion, Run
 from training.registry.actions import add_model
-from training.runs.actions import claim_run
+from training.runs.actions import claim_run, finish_run, record_log
 
 PATH = "projects/helpfulness/runs/"
 
@@ -57,12 +57,13 @@ class AccessTests(EndpointTests, TrainingTestCase, TestCase):
             ("POST", PATH, "lead", {"kind": "reward", "snapshot": 1}),
             ("GET", f"runs/{run.pk}/", "lead reviewer", None),
             ("GET", f"runs/{run.pk}/metrics/", "lead reviewer", None),
+            ("GET", f"runs/{run.pk}/log/", "lead reviewer", None),
             ("POST", f"runs/{run.pk}/cancel/", "lead", None),
             ("POST", f"runs/{run.pk}/resume/", "lead", None),
         )
 
     def test_an_unknown_run_is_not_found(self) -> None:
-        for path in ("", "metrics/"):
+        for path in ("", "metrics/", "log/"):
             unknown = self.get(f"runs/{2**62}/{path}", self.charlie)
             self.refused(unknown, 404, "detail", "No such run")
             assert self.get(f"runs/{Run.objects.get().pk}/{path}", self.charlie).content == unknown.content
@@ -197,6 +198,17 @@ class FollowTests(TrainingTestCase):
         made = self.model("taste", "reward", run=run)
         said = self.get(f"runs/{run.pk}/", self.dana).json()
         assert (said["percent"], said["output"], said["result"]) == (50, made.pk, {"accuracy": 0.7})
+
+    def test_a_failed_run_has_a_log_and_advice(self) -> None:
+        run = self.run_of()
+        assert self.get(f"runs/{run.pk}/log/", self.dana).json() == {"text": "", "advice": []}
+        claimed = claim_run(run.pk)
+        assert claimed is not None
+        record_log(claimed, "IndexError")
+        finish_run(claimed, state=Run.State.FAILED, error="It failed.")
+        log = self.get(f"runs/{run.pk}/log/", self.dana).json()
+        assert log["text"] == "IndexError"
+        assert log["advice"][0].startswith("Resume")
 
     def test_metrics_come_by_step_and_can_be_followed(self) -> None:
         run = self.run_of()
