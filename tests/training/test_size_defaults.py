@@ -183,11 +183,12 @@ class FormTests(SizeTestCase):
             "is not known: it does not count as small." in form.fields["setting_learning_rate"].default_note
         )
         attributes = form.fields["model"].widget.attrs
-        assert attributes["hx-select-oob"] == "#id_setting_learning_rate_default"
+        assert attributes["hx-select-oob"] == "#costs,#id_setting_learning_rate_default"
         assert self.note("pretrain") == "1e-3 by default, as for all models below 500 million."
 
     def test_kinds_that_train_nothing_have_no_such_line(self) -> None:
-        assert "hx-get" not in RunForm(self.policy_project, Run.Kind.GENERATE).fields["model"].widget.attrs
+        attributes = RunForm(self.policy_project, Run.Kind.GENERATE).fields["model"].widget.attrs
+        assert attributes["hx-select-oob"] == "#costs"
 
 
 class RoundTests(SizeTestCase):
