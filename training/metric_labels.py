@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from annotation.logic import degrees
+from annotation.logic.translation import format_number
 
 
 @dataclass(frozen=True)
@@ -308,7 +309,7 @@ def format_value(name: str, value: float | None) -> str:
     if label_of(name).percent:
         return f"{100 * value:.1f}%"
     if float(value).is_integer():
-        return f"{int(value):,}"
+        return format_number(int(value))
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

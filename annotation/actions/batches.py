@@ -18,6 +18,7 @@ from annotation.actions import notifications
 from annotation.analytics.item_search import Search, search_items
 from annotation.logic.limits import MAX_BATCH_ITEMS
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.models import Batch, BatchMember, Notification, Project, Slot, User
 from annotation.queries import ACTIVE_BATCHES
 
@@ -113,7 +114,8 @@ def create_batch(
         raise BatchError("users", _("Only members of the project can be given a batch."))
     if not 1 <= limit <= MAX_BATCH_ITEMS:
         raise BatchError(
-            "limit", _("The number of items is from 1 to %(most)s.") % {"most": f"{MAX_BATCH_ITEMS:,}"}
+            "limit",
+            _("The number of items is from 1 to %(most)s.") % {"most": format_number(MAX_BATCH_ITEMS)},
         )
     _check_due(due_at)
     # two that are made at once would take each other's slots
@@ -143,7 +145,11 @@ def create_batch(
                 "None of the %(items)s items can be assigned: %(judged)s were judged or opened by these people or are in a batch"
                 " of theirs, %(taken)s are in other batches or need nobody else."
             )
-            % {"items": f"{len(items):,}", "judged": f"{new.judged:,}", "taken": f"{new.taken:,}"},
+            % {
+                "items": format_number(len(items)),
+                "judged": format_number(new.judged),
+                "taken": format_number(new.taken),
+            },
         )
     _record("batch.created", batch, actor, people=len(people), items=chosen, due_at=due_at)
     _notify(batch, Notification.Kind.BATCH, people)

@@ -26,6 +26,7 @@ from annotation.logic.limits import (
 )
 from annotation.logic.splits import split_of
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.models import Chat, ChatSettings, Guideline, Item, Judgment, Member, Prompt, Slot, Turn, User
 
 State = Turn.State
@@ -182,7 +183,9 @@ def _checked(text: str, member: Member) -> str:
         raise ChatError("text", _("Write a message first."))
     if len(text) > MAX_CHAT_MESSAGE_CHARS:
         sentence = _("The message has %(n)s characters; at most %(most)s are possible.")
-        raise ChatError("text", sentence % {"n": f"{len(text):,}", "most": f"{MAX_CHAT_MESSAGE_CHARS:,}"})
+        raise ChatError(
+            "text", sentence % {"n": format_number(len(text)), "most": format_number(MAX_CHAT_MESSAGE_CHARS)}
+        )
     if problem := storage_problem(text):
         raise ChatError("text", _("The message %(problem)s.") % {"problem": problem})
     hour = timezone.now() - timedelta(hours=1)

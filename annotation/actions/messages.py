@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from annotation.actions import notifications
 from annotation.logic.limits import MAX_MESSAGE_CHARS, MAX_MESSAGES_PER_HOUR
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.models import Item, Judgment, Member, Message, Notification, Project, Skip, Slot, User
 
 REVIEWERS = (Member.Role.LEAD, Member.Role.REVIEWER)
@@ -85,7 +86,7 @@ def _write(item: Item, annotator: User, author: User, text: str) -> Message:
     if not text:
         raise MessageError("text", _("Write a message first."))
     if len(text) > MAX_MESSAGE_CHARS:
-        limit = f"{MAX_MESSAGE_CHARS:,}"
+        limit = format_number(MAX_MESSAGE_CHARS)
         raise MessageError("text", _("A message may have at most %(limit)s characters.") % {"limit": limit})
     if problem := storage_problem(text):
         raise MessageError("text", _("The message %(problem)s.") % {"problem": problem})

@@ -14,6 +14,7 @@ from annotation.actions import items as queue
 from annotation.logic.limits import MAX_REVIEW_NOTE_CHARS
 from annotation.logic.ranking import dense
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.models import Item, Judgment, ReviewFlag, Skip, Slot, User, Verdict
 
 
@@ -178,7 +179,7 @@ def checked_text(field: str, text: str) -> str:
         raise ReviewError(
             field,
             _("%(field)s may have at most %(most)s characters.")
-            % {"field": _NAMED[field], "most": f"{MAX_REVIEW_NOTE_CHARS:,}"},
+            % {"field": _NAMED[field], "most": format_number(MAX_REVIEW_NOTE_CHARS)},
         )
     return text.strip()
 

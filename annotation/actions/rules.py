@@ -18,6 +18,7 @@ from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.logic.limits import MAX_REASON_CHARS
 from annotation.logic.outliers import Outlier, Reason, words_per_minute
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.models import AuditEntry, Judgment, Member, Notification, Project, Rule, User
 
 
@@ -267,7 +268,7 @@ def _outlier_sentence(outlier: Outlier) -> str:
     values = {
         "share": f"{100 * outlier.value:.0f}",
         "compared": f"{100 * outlier.compared:.0f}",
-        "n": f"{outlier.n:,}",
+        "n": format_number(outlier.n),
         "words": words_per_minute(outlier.value),
     }
     match outlier.reason:

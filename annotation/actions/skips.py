@@ -19,6 +19,7 @@ from annotation.logic import skip_routing
 from annotation.logic.device_times import NO_TIMES, DeviceTimes
 from annotation.logic.limits import MAX_SKIP_NOTE_CHARS
 from annotation.logic.storable_text import UnstorableError, dump_json
+from annotation.logic.translation import format_number
 from annotation.models import Draft, Item, Judgment, Skip, Slot
 
 
@@ -40,7 +41,7 @@ def skip(
         values = {"reason": reason, "reasons": ", ".join(Skip.Reason.values)}
         raise QueueError(_("%(reason)r is not a reason to skip: %(reasons)s.") % values)
     if len(note) > MAX_SKIP_NOTE_CHARS:
-        limit = f"{MAX_SKIP_NOTE_CHARS:,}"
+        limit = format_number(MAX_SKIP_NOTE_CHARS)
         raise QueueError(_("A note may have at most %(limit)s characters.") % {"limit": limit})
     try:
         dump_json([note, data])

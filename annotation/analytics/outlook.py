@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from annotation.logic.durations import duration, duration_range
 from annotation.logic.pace import ENOUGH, TimeLeft, Worker, pace, time_left
+from annotation.logic.translation import format_number
 from annotation.models import Project
 from annotation.queries import Progress, progress
 
@@ -90,14 +91,14 @@ class Outlook:
         """Who judges, how fast, and how long the awaited judgments take them; or since when nobody does."""
         if not self.left:
             return _("Everything in the queue is judged.")
-        values = {"left": f"{self.left:,}"}
+        values = {"left": format_number(self.left)}
         judging = self.judging
         if not judging:
             return self._idle_sentence(values)
         people = ngettext("%(n)s person is judging", "%(n)s people are judging", len(judging)) % {
             "n": len(judging)
         }
-        values |= {"people": people, "time": self.time_text, "pace": f"{pace(judging):,.0f}"}
+        values |= {"people": people, "time": self.time_text, "pace": format_number(pace(judging))}
         if self.time_text:
             text = ngettext(
                 "%(people)s, about %(pace)s an hour together: %(left)s more judgment takes %(time)s, if they go on.",

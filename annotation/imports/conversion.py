@@ -20,6 +20,7 @@ from annotation.imports.prompt_schema import (
 )
 from annotation.logic.limits import MAX_RESPONSES, MAX_TEXT_CHARS
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.logic.translation import gettext as _
 
 OtherColumns = Literal["stop", "metadata", "leave out"]
@@ -206,7 +207,7 @@ class Converter:
             if len(self.columns) == MAX_COLUMNS:
                 raise RowError(
                     _("%(name)s: the file has more than %(most)s different columns")
-                    % {"name": name[:40], "most": f"{MAX_COLUMNS:,}"}
+                    % {"name": name[:40], "most": format_number(MAX_COLUMNS)}
                 )
         if self.columns.get(name) != "undecided":
             self.columns[name] = use

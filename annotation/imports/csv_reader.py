@@ -14,6 +14,7 @@ from annotation.imports import file_rows
 from annotation.imports.encodings import detect_encoding
 from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow, check_values
 from annotation.imports.line_reader import read_lines
+from annotation.logic.translation import format_number
 from annotation.logic.translation import gettext as _
 
 MAX_CELL_CHARS = 2**21
@@ -67,7 +68,7 @@ class _RowBudget:
         if self.characters > file_rows.MAX_LINE or self.cells > MAX_CELLS:
             raise csv.Error(
                 _("the next row has more than %(size)s MB or %(cells)s cells")
-                % {"size": file_rows.MAX_LINE // 2**20, "cells": f"{MAX_CELLS:,}"}
+                % {"size": file_rows.MAX_LINE // 2**20, "cells": format_number(MAX_CELLS)}
             )
         return line
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from annotation.logic.translation import format_number
 from annotation.logic.translation import gettext as _
 
 JsonObject = dict[str, Any]
@@ -42,7 +43,7 @@ def check_values(text: str) -> None:
         ValueError: JSON of this text may have more than `MAX_VALUES` values.
     """
     if len(text) > MAX_VALUES and text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
-        raise ValueError(_("more than %(most)s values") % {"most": f"{MAX_VALUES:,}"})
+        raise ValueError(_("more than %(most)s values") % {"most": format_number(MAX_VALUES)})
 
 
 decode_json = json.JSONDecoder(parse_constant=lambda name: None).decode

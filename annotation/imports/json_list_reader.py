@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from annotation.imports import file_rows
 from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow, check_values
+from annotation.logic.translation import format_number
 from annotation.logic.translation import gettext as _
 
 CHUNK = 2**16
@@ -63,11 +64,12 @@ def iterate_elements(file: IO[str]) -> Iterator[tuple[Any, str]]:
         separator = window.take()
     if not separator:
         raise FileError(
-            _("The list has no end: the file was cut off after element %(n)s.") % {"n": f"{number:,}"}
+            _("The list has no end: the file was cut off after element %(n)s.") % {"n": format_number(number)}
         )
     if separator != "]":
         raise FileError(
-            _("After element %(n)s there is neither a comma nor the end of the list.") % {"n": f"{number:,}"}
+            _("After element %(n)s there is neither a comma nor the end of the list.")
+            % {"n": format_number(number)}
         )
     if window.peek():
         raise FileError(_("There is something after the end of the list."))

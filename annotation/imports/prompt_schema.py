@@ -16,8 +16,8 @@ from annotation.logic.questions import KEY, MAX_SCALE
 from annotation.logic.similarity import distinct
 from annotation.logic.splits import prompt_digest
 from annotation.logic.storable_text import UnstorableError, dump_json, storage_problem
+from annotation.logic.translation import format_number, gettext_noop
 from annotation.logic.translation import gettext as _
-from annotation.logic.translation import gettext_noop
 
 MAX_DEPTH = 50
 """Of metadata: deeper values cannot be written as JSON everywhere."""
@@ -183,7 +183,7 @@ def check_metadata(metadata: JsonObject, name: str = "metadata") -> JsonObject:
     if len(text) > MAX_TEXT_CHARS:
         raise RowError(
             _("%(name)s: %(n)s characters as JSON, at most %(most)s are taken")
-            % {"name": name, "n": f"{len(text):,}", "most": f"{MAX_TEXT_CHARS:,}"}
+            % {"name": name, "n": format_number(len(text)), "most": format_number(MAX_TEXT_CHARS)}
         )
     value: JsonObject = json.loads(text)
     return value
@@ -409,7 +409,7 @@ def read_text(value: object, name: str, *, limit: int = MAX_TEXT_CHARS) -> str:
     if len(value) > limit:
         raise RowError(
             _("%(name)s: %(n)s characters, at most %(limit)s are taken")
-            % {"name": name, "n": f"{len(value):,}", "limit": f"{limit:,}"}
+            % {"name": name, "n": format_number(len(value)), "limit": format_number(limit)}
         )
     return value
 

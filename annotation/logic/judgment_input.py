@@ -20,6 +20,7 @@ from annotation.logic.questions import (
 from annotation.logic.ranking import LETTERS, dense
 from annotation.logic.response_flags import FLAGS
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.logic.translation import gettext as _
 
 QUALITY_MAX = 7
@@ -150,7 +151,7 @@ def _check_text(judgment: JudgmentInput) -> None:
     if problem := storage_problem(judgment.text):
         raise JudgmentError("text", _("The answer %(problem)s.") % {"problem": problem})
     if len(judgment.text) > MAX_TEXT_CHARS:
-        limit = f"{MAX_TEXT_CHARS:,}"
+        limit = format_number(MAX_TEXT_CHARS)
         raise JudgmentError("text", _("An answer may have at most %(limit)s characters.") % {"limit": limit})
 
 
@@ -257,7 +258,7 @@ def _check_rationale(judgment: JudgmentInput) -> None:
     if problem := storage_problem(judgment.rationale):
         raise JudgmentError("rationale", _("The rationale %(problem)s.") % {"problem": problem})
     if len(judgment.rationale) > MAX_RATIONALE_CHARS:
-        limit = f"{MAX_RATIONALE_CHARS:,}"
+        limit = format_number(MAX_RATIONALE_CHARS)
         raise JudgmentError(
             "rationale", _("A rationale may have at most %(limit)s characters.") % {"limit": limit}
         )

@@ -16,6 +16,7 @@ from annotation.logic import bias
 from annotation.logic.agreement import Tally
 from annotation.logic.bias import Test
 from annotation.logic.degrees import LABELS
+from annotation.logic.translation import format_number
 from annotation.logic.translation import gettext as _
 
 MIN_JUDGMENTS = 20
@@ -277,7 +278,7 @@ def describe(outlier: Outlier) -> str:
         "low": f"{100 * outlier.low:.0f}",
         "high": f"{100 * outlier.high:.0f}",
         "compared": f"{100 * outlier.compared:.0f}",
-        "n": f"{outlier.n:,}",
+        "n": format_number(outlier.n),
     }
     match outlier.reason:
         case Reason.GOLD:
@@ -313,9 +314,9 @@ def describe(outlier: Outlier) -> str:
 def _describe_speed(outlier: Outlier) -> str:
     values = {
         "words": words_per_minute(outlier.value),
-        "n": f"{outlier.n:,}",
+        "n": format_number(outlier.n),
         "usual": words_per_minute(outlier.compared),
-        "most": f"{FASTEST_READING:,}",
+        "most": format_number(FASTEST_READING),
     }
     if outlier.compared and outlier.value <= FASTEST_READING:
         return (
@@ -344,4 +345,4 @@ def words_per_minute(speed: float) -> str:
     """For people: two digits of it count."""
     if speed >= 10_000:
         return _("over 10,000")
-    return f"{round(speed, -1) if speed >= 100 else round(speed):,.0f}"
+    return format_number(round(speed, -1) if speed >= 100 else round(speed))

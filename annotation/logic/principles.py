@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.logic.translation import gettext as _
 
 MAX_PRINCIPLES = 50
@@ -126,7 +127,7 @@ def read_principles(value: object) -> list[Principle]:
         raise PrincipleError(_("A constitution needs at least one principle."))
     if len(value) > MAX_PRINCIPLES:
         text = _("A constitution may have at most %(limit)s principles; there are %(count)s.")
-        raise PrincipleError(text % {"limit": MAX_PRINCIPLES, "count": f"{len(value):,}"})
+        raise PrincipleError(text % {"limit": MAX_PRINCIPLES, "count": format_number(len(value))})
     principles: list[Principle] = []
     for number, entry in enumerate(value):
         if not isinstance(entry, Mapping):
@@ -200,7 +201,7 @@ class _Reader:
         value = data.get(name)
         value = "" if value is None else value
         if not isinstance(value, str) or len(value) > limit:
-            limits = {"limit": f"{limit:,}"}
+            limits = {"limit": format_number(limit)}
             raise self._error(
                 f"{prefix}{name}", _("This is a text of at most %(limit)s characters.") % limits
             )

@@ -14,8 +14,8 @@ from typing import Any
 
 from annotation.logic.response_flags import FLAGS
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number, gettext_noop
 from annotation.logic.translation import gettext as _
-from annotation.logic.translation import gettext_noop
 
 MAX_QUESTIONS = 20
 MAX_LABEL_CHARS, MAX_HELP_CHARS, MAX_END_CHARS = 80, 300, 40
@@ -199,7 +199,7 @@ def _read_question(data: Mapping[str, Any], number: int, taken: Collection[str])
     def whole(field: str, low: int, high: int, default: int) -> int:
         value = default if data.get(field) is None else data[field]
         if type(value) is not int or not low <= value <= high:
-            span = {"low": low, "high": f"{high:,}"}
+            span = {"low": low, "high": format_number(high)}
             raise refuse(field, _("This is a whole number from %(low)s to %(high)s.") % span)
         return value
 
@@ -295,13 +295,13 @@ def check_answers(questions: Sequence[Question], answers: Mapping[str, str]) -> 
         if problem := storage_problem(answer):
             raise QuestionError(_("%(label)s: the text %(problem)s.") % {"label": label, "problem": problem})
         if len(answer) > MAX_ANSWER_CHARS:
-            values = {"label": label, "limit": f"{MAX_ANSWER_CHARS:,}"}
+            values = {"label": label, "limit": format_number(MAX_ANSWER_CHARS)}
             raise QuestionError(_("%(label)s: at most %(limit)s characters.") % values)
         if not answer and question.required:
             raise QuestionError(_("%(label)s: write a few words.") % {"label": label})
         if answer and len(answer) < question.min_chars:
             text = _("%(label)s: at least %(least)s characters, please; there are %(length)s.")
-            least, length = f"{question.min_chars:,}", f"{len(answer):,}"
+            least, length = format_number(question.min_chars), format_number(len(answer))
             raise QuestionError(text % {"label": label, "least": least, "length": length})
 
 
@@ -320,6 +320,6 @@ def check_comments(questions: Sequence[Question], comments: Sequence[Comment]) -
             raise QuestionError(_("A comment is empty: write it, or remove it."))
         if len(comment.text) > MAX_COMMENT_CHARS or len(comment.quote) > MAX_QUOTE_CHARS:
             text = _("A comment may have at most %(limit)s characters, and so may the passage.")
-            raise QuestionError(text % {"limit": f"{MAX_COMMENT_CHARS:,}"})
+            raise QuestionError(text % {"limit": format_number(MAX_COMMENT_CHARS)})
         if problem := storage_problem(comment.text) or storage_problem(comment.quote):
             raise QuestionError(_("A comment %(problem)s.") % {"problem": problem})

@@ -10,14 +10,23 @@ def _english_plural(one: str, many: str, n: int) -> str:
     return one if n == 1 else many
 
 
+def _english_number(value: float) -> str:
+    return f"{value:,.0f}"
+
+
 _translate: Callable[[str], str] = str
 _translate_plural: Callable[[str, str, int], str] = _english_plural
+_format_number: Callable[[float], str] = _english_number
 
 
-def use(translate: Callable[[str], str], translate_plural: Callable[[str, str, int], str]) -> None:
+def use(
+    translate: Callable[[str], str],
+    translate_plural: Callable[[str, str, int], str],
+    format_number: Callable[[float], str],
+) -> None:
     """Translate with these from now on."""
-    global _translate, _translate_plural
-    _translate, _translate_plural = translate, translate_plural
+    global _translate, _translate_plural, _format_number
+    _translate, _translate_plural, _format_number = translate, translate_plural, format_number
 
 
 def gettext(text: str) -> str:
@@ -28,6 +37,11 @@ def gettext(text: str) -> str:
 def ngettext(one: str, many: str, n: int) -> str:
     """The text for a number, in the language of the current thread. Its placeholders are not filled in."""
     return _translate_plural(one, many, n)
+
+
+def format_number(value: float) -> str:
+    """A number without decimals, with the marks that the language of the current thread puts between thousands."""
+    return _format_number(value)
 
 
 def gettext_noop(text: str) -> str:

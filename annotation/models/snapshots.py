@@ -7,6 +7,7 @@ from django.db import models
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from annotation.logic.translation import format_number
 from annotation.models.projects import Project
 from annotation.models.worker_jobs import WorkerJob
 
@@ -36,7 +37,7 @@ class Snapshot(models.Model):
     def summary(self) -> str:
         """How many judgments it has; imported ones are counted apart."""
         own, imported = self.counts["judgments"], self.counts.get("imported", 0)
-        values = {"n": f"{own:,}", "imported": f"{imported:,}"}
+        values = {"n": format_number(own), "imported": format_number(imported)}
         if imported:
             return (
                 ngettext(

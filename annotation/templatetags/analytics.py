@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django import template
 from django.http import QueryDict
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from annotation import analytics
@@ -55,13 +56,13 @@ def json_text(value: object) -> str:
 @register.filter
 def decimal(value: object) -> str:
     """`0.4193 -> "0.42"`, with a typographic minus."""
-    return "" if value in MISSING else f"{float(str(value)):.2f}".replace("-", "−")
+    return "" if value in MISSING else number_format(f"{float(str(value)):.2f}", 2).replace("-", "−")
 
 
 @register.filter
 def signed(value: float) -> str:
     """`-0.4193 -> "−0.42"`, `0.5 -> "+0.50"`."""
-    return f"{value:+.2f}".replace("-", "−")
+    return number_format(f"{value:+.2f}", 2).replace("-", "−")
 
 
 @register.filter

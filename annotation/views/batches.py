@@ -19,6 +19,7 @@ from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions.batches import BatchError, NewBatch, change_due, close_batch, create_batch
 from annotation.analytics.item_search import Search
 from annotation.forms.people import BatchForm
+from annotation.logic.translation import format_number
 from annotation.models import Batch, Member
 
 PER_PAGE = 20
@@ -89,16 +90,18 @@ def _batch(request: HttpRequest, slug: str, pk: int) -> Batch:
 
 
 def _created(new: NewBatch) -> str:
-    items = ngettext("%(n)s item", "%(n)s items", new.items) % {"n": f"{new.items:,}"}
-    judgments = ngettext("%(n)s judgment", "%(n)s judgments", new.judgments) % {"n": f"{new.judgments:,}"}
+    items = ngettext("%(n)s item", "%(n)s items", new.items) % {"n": format_number(new.items)}
+    judgments = ngettext("%(n)s judgment", "%(n)s judgments", new.judgments) % {
+        "n": format_number(new.judgments)
+    }
     counts = {"batch": new.batch, "items": items, "judgments": judgments}
     sentences = [_("“%(batch)s” is assigned: %(items)s, %(judgments)s.") % counts]
     if new.judged:
         judged = _("Left out: %(n)s that its people have judged, skipped or opened, or have in a batch.")
-        sentences.append(judged % {"n": f"{new.judged:,}"})
+        sentences.append(judged % {"n": format_number(new.judged)})
     if new.taken:
         taken = _("Left out: %(n)s that are in other batches or need nobody else.")
-        sentences.append(taken % {"n": f"{new.taken:,}"})
+        sentences.append(taken % {"n": format_number(new.taken)})
     return " ".join(sentences)
 
 

@@ -17,6 +17,7 @@ from annotation.actions import bulk
 from annotation.actions.bulk import MAX_ROWS, Change
 from annotation.lists.definition import ListDefinition, Text
 from annotation.lists.listing import Listing
+from annotation.logic.translation import format_number
 from annotation.models import Member
 
 
@@ -71,14 +72,14 @@ def undo(request: HttpRequest, me: Member, definition: ListDefinition, acts: Act
     left = len(found.changes) - count
     if count:
         text = ngettext("%(n)s row is as it was before.", "%(n)s rows are as they were before.", count)
-        messages.success(request, text % {"n": f"{count:,}"})
+        messages.success(request, text % {"n": format_number(count)})
     if left:
         text = ngettext(
             "%(n)s row was not put back: somebody has changed it since.",
             "%(n)s rows were not put back: somebody has changed them since.",
             left,
         )
-        messages.warning(request, text % {"n": f"{left:,}"})
+        messages.warning(request, text % {"n": format_number(left)})
     return back
 
 
@@ -104,7 +105,7 @@ def _report(
         words.append(act.done(len(changes)))
     if left:
         text = ngettext("%(n)s row stays as it was.", "%(n)s rows stay as they were.", left)
-        words.append(text % {"n": f"{left:,}"})
+        words.append(text % {"n": format_number(left)})
     token = changes and bulk.remember(
         user=current_user(request), project=me.project, list_name=definition.name, act=name, changes=changes
     )

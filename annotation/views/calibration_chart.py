@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotation.logic.svg_chart import Axis, Chart, Point, scatter_chart
+from annotation.logic.translation import format_number
 
 # a model is never surer of a pair than of its reverse, so only how often it is right may be below 50%
 LOWEST = 0.5
@@ -45,4 +46,4 @@ def _description(line: dict[str, Any]) -> str:
         line["pairs"],
     )
     shares = {name: f"{line[name]:.1%}" for name in ("confidence", "accuracy")}
-    return text % {**shares, "n": f"{line['pairs']:,}"}
+    return text % {**shares, "n": format_number(line["pairs"])}

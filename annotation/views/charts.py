@@ -18,6 +18,7 @@ from annotation.analytics.time_steps import DAY, WEEK, TimeSpan, TimeStep
 from annotation.logic import svg_chart
 from annotation.logic.agreement import Interval, Tally
 from annotation.logic.svg_chart import Bar, Chart, Event, Point, column_chart, horizontal_bars
+from annotation.logic.translation import format_number
 from annotation.models import Project
 
 HOUR = timedelta(hours=1)
@@ -97,7 +98,11 @@ def agreement_over_time(
             low=shares[at].low,
             high=shares[at].high,
             description=_("%(time)s: %(share)s, of %(n)s pairs")
-            % {"time": _step_text(at, step), "share": interval_text(shares[at]), "n": f"{shares[at].n:,}"},
+            % {
+                "time": _step_text(at, step),
+                "share": interval_text(shares[at]),
+                "n": format_number(shares[at].n),
+            },
             href=items_url(project, sort=LEAST_AGREED, **_time_range(at, step)),
             name=_step_text(at, step),
             n=shares[at].n,
@@ -131,7 +136,7 @@ def judgments_over_time(project: Project, counts: list[tuple[datetime, int]], st
             label=_label(at, step),
             value=n,
             description=ngettext("%(time)s: %(n)s judgment", "%(time)s: %(n)s judgments", n)
-            % {"time": _step_text(at, step), "n": f"{n:,}"},
+            % {"time": _step_text(at, step), "n": format_number(n)},
             href=items_url(project, **_time_range(at, step)) if n else "",
             name=_step_text(at, step),
         )

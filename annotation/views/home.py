@@ -15,6 +15,7 @@ from annotation import queries, timesheets
 from annotation.access import current_user, may_create_projects
 from annotation.logic.svg_chart import Point, column_chart, count_axis_high
 from annotation.logic.time_zones import DAY, HOUR, day_start, hours_of_day
+from annotation.logic.translation import format_number
 from annotation.models import User
 
 
@@ -55,7 +56,7 @@ def my_day(user: User) -> dict[str, object]:
 
 
 def _title(at: datetime, count: int) -> str:
-    values = {"time": f"{at:%-H:%M}", "n": f"{count:,}"}
+    values = {"time": f"{at:%-H:%M}", "n": format_number(count)}
     return ngettext("%(time)s: %(n)s item", "%(time)s: %(n)s items", count) % values
 
 

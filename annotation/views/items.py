@@ -13,23 +13,24 @@ from annotation.actions import bulk_items
 from annotation.actions.review import ReviewError
 from annotation.lists.items import ITEMS
 from annotation.lists.listing import Listing
+from annotation.logic.translation import format_number
 from annotation.views import HtmxRequest, bulk
 from annotation.views.bulk import BulkAct
 from annotation.views.lists import render_list
 
 
 def _retired(n: int) -> str:
-    return ngettext("%(n)s item is retired.", "%(n)s items are retired.", n) % {"n": f"{n:,}"}
+    return ngettext("%(n)s item is retired.", "%(n)s items are retired.", n) % {"n": format_number(n)}
 
 
 def _restricted(n: int) -> str:
     text = ngettext("%(n)s item is for reviewers only.", "%(n)s items are for reviewers only.", n)
-    return text % {"n": f"{n:,}"}
+    return text % {"n": format_number(n)}
 
 
 def _reopened(n: int) -> str:
     return ngettext("%(n)s item is back in the queue.", "%(n)s items are back in the queue.", n) % {
-        "n": f"{n:,}"
+        "n": format_number(n)
     }
 
 

@@ -36,6 +36,7 @@ from annotation.forms.people import AddMemberForm, InvitationForm, NewAccountFor
 from annotation.lists.listing import Listing
 from annotation.lists.members import MEMBERS
 from annotation.logic import periods
+from annotation.logic.translation import format_number
 from annotation.models import Member
 from annotation.views import HtmxRequest, bulk
 from annotation.views.bulk import BulkAct
@@ -43,11 +44,13 @@ from annotation.views.lists import render_list
 
 
 def _paused(n: int) -> str:
-    return ngettext("%(n)s person gets no more work.", "%(n)s people get no more work.", n) % {"n": f"{n:,}"}
+    return ngettext("%(n)s person gets no more work.", "%(n)s people get no more work.", n) % {
+        "n": format_number(n)
+    }
 
 
 def _resumed(n: int) -> str:
-    return ngettext("%(n)s person can continue.", "%(n)s people can continue.", n) % {"n": f"{n:,}"}
+    return ngettext("%(n)s person can continue.", "%(n)s people can continue.", n) % {"n": format_number(n)}
 
 
 ACTS = {

@@ -16,6 +16,7 @@ from annotation.actions.worker_jobs import wake_worker
 from annotation.logic.limits import MAX_CHAT_MESSAGE_CHARS
 from annotation.logic.splits import digest, split_of
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import format_number
 from annotation.models import Item, Project, Prompt, Response, User
 from training.errors import RunError
 from training.models import ModelVersion
@@ -73,7 +74,10 @@ def ask(
         raise RunError("question", _("Write a message for the models."))
     if len(text) > MAX_CHAT_MESSAGE_CHARS:
         sentence = _("The message has %(n)s characters; at most %(most)s are possible.")
-        raise RunError("question", sentence % {"n": f"{len(text):,}", "most": f"{MAX_CHAT_MESSAGE_CHARS:,}"})
+        raise RunError(
+            "question",
+            sentence % {"n": format_number(len(text)), "most": format_number(MAX_CHAT_MESSAGE_CHARS)},
+        )
     if problem := storage_problem(text):
         raise RunError("question", _("The message %(problem)s.") % {"problem": problem})
     if not 0 <= temperature <= 2:

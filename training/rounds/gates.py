@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 
 from annotation.logic import judge_trust
 from annotation.logic.judge_trust import Comparison
+from annotation.logic.translation import format_number
 from training.rounds.settings import RoundSettings
 
 
@@ -54,7 +55,7 @@ def describe_gates(settings: RoundSettings, *, with_judge: bool = False) -> list
         "At least %(n)s training judgment.", "At least %(n)s training judgments.", settings.min_judgments
     )
     reward_model = [
-        judgments % {"n": f"{settings.min_judgments:,}"},
+        judgments % {"n": format_number(settings.min_judgments)},
         *(
             text % {"share": f"{100 * share:g}%"}
             for text, share in (
@@ -118,7 +119,7 @@ def reward_gates(
                 "It was trained on %(n)s judgments; the minimum is %(minimum)s.",
                 judgments,
             )
-            % {"n": f"{judgments:,}", "minimum": f"{settings.min_judgments:,}"},
+            % {"n": format_number(judgments), "minimum": format_number(settings.min_judgments)},
         ),
         _gate(
             "accuracy",
@@ -130,7 +131,7 @@ def reward_gates(
             % {
                 "share": _percent(accuracy),
                 "interval": _interval(new.get("accuracy_interval")),
-                "n": f"{pairs:,}",
+                "n": format_number(pairs),
                 "minimum": _percent(settings.min_accuracy),
             },
             no_data=_("There are no new held-out judgments to evaluate it on.")
@@ -164,7 +165,7 @@ def reward_gates(
             )
             % {
                 "share": _percent(new.get("unsafe_recall")),
-                "n": f"{unsafe:,}",
+                "n": format_number(unsafe),
                 "minimum": _percent(settings.min_unsafe_recall),
             },
             no_data=_("No held-out answer is labelled unsafe."),
@@ -200,7 +201,7 @@ def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
     accuracy, comparisons = new.get("accuracy_where_repeated"), new.get("annotator_comparisons") or 0
     is_off = settings.of_people == 0
     is_chance = humans is not None and (humans <= 0.5 or (interval is not None and interval[0] <= 0.5))
-    values = {"humans": _percent(humans), "interval": _interval(interval), "n": f"{comparisons:,}"}
+    values = {"humans": _percent(humans), "interval": _interval(interval), "n": format_number(comparisons)}
     if is_chance:
         text = ngettext(
             "Cannot be judged: where several annotators judged the same answers, they agree on %(humans)s%(interval)s of %(n)s"
@@ -274,7 +275,7 @@ def ai_agreement_gate(comparison: Comparison | None, settings: RoundSettings, *,
             comparison.pairs,
         ) % {
             "judge": _percent(comparison.judge.value),
-            "n": f"{comparison.pairs:,}",
+            "n": format_number(comparison.pairs),
             "people": _percent(comparison.people.value),
             "ratio": _percent(ratio.value),
             "interval": _interval((ratio.low, ratio.high)),
@@ -366,7 +367,7 @@ def _win_rate_gate(wins: Mapping[str, Any]) -> Gate:
         "share": _percent(wins["mean"]),
         "low": _percent(low),
         "high": _percent(high),
-        "n": f"{wins['prompts']:,}",
+        "n": format_number(wins["prompts"]),
         "threshold": _percent(MIN_WIN_RATE),
     }
     return Gate(

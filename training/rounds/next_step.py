@@ -14,6 +14,7 @@ from annotation.analytics.figures import counted_or_none
 from annotation.analytics.filters import NO_FILTERS
 from annotation.analytics.outlook import Outlook
 from annotation.labels import within_sentence
+from annotation.logic.translation import format_number
 from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
 from training.models import ModelVersion, Round, Run
@@ -186,7 +187,7 @@ def _with_imported(status: LoopStatus) -> NextStep:
                 " queue.",
                 status.imported,
             )
-            % {"n": f"{status.imported:,}"},
+            % {"n": format_number(status.imported)},
             _("Create snapshot"),
             "snapshots",
         )
@@ -201,7 +202,7 @@ def _first_answers(status: LoopStatus) -> NextStep:
                 "%(n)s prompts have no answers to compare. Generate answers with %(policy)s.",
                 status.prompts,
             )
-            % {"n": f"{status.prompts:,}", "policy": status.policy},
+            % {"n": format_number(status.prompts), "policy": status.policy},
             _("Generate answers"),
             "run-new",
             kind=Run.Kind.GENERATE,
@@ -273,7 +274,7 @@ def _judging(status: LoopStatus) -> NextStep:
             "%(n)s judgments are left, and there is no annotator. Invite people, or judge items yourself.",
             status.queue.left,
         )
-        return NextStep(text % {"n": f"{status.queue.left:,}"}, _("Invite people"), "members")
+        return NextStep(text % {"n": format_number(status.queue.left)}, _("Invite people"), "members")
     if status.outlook.is_idle:
         return NextStep(status.outlook.sentence, _("Remind people"), "remind")
     return NextStep(status.outlook.sentence, _("View the progress"), "progress")

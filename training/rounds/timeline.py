@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from annotation.labels import within_sentence
+from annotation.logic.translation import format_number
 from annotation.models import Member
 from training.models import Round, Run
 from training.rounds.steps import step_of
@@ -120,7 +121,7 @@ def _gate_line(gate: dict[str, Any]) -> GateLine:
         if gate["name"] == "length":
             return f"{value:.2f}×"
         if is_count:
-            return f"{value:,.0f}" if value >= 100 or float(value).is_integer() else f"{value:.1f}"
+            return format_number(value) if value >= 100 or float(value).is_integer() else f"{value:.1f}"
         return f"{100 * value:.1f}%"
 
     return GateLine(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from annotation.logic.translation import format_number
 from training.configs import KINDS
 from training.models import Run
 
@@ -25,7 +26,7 @@ def advise(run: Run) -> list[str]:
             _("Start a similar run with another value of “%(label)s”, which was %(value)s.") % values
         )
     if run.is_resumable and run.step:
-        values = {"step": f"{run.step:,}"}
+        values = {"step": format_number(run.step)}
         advice.append(_("Resume, which goes on from the last checkpoint before step %(step)s.") % values)
     elif run.is_resumable:
         advice.append(_("Resume, which tries the same again, where the cause may be gone by now."))

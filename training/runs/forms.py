@@ -12,6 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from annotation.logic.translation import format_number
 from annotation.models import OpinionSet, Project, Prompt, Snapshot, User
 from training.configs import KINDS, ConfigError
 from training.errors import RunError, message_of
@@ -62,7 +63,7 @@ class SnapshotChoice(forms.ModelChoiceField):
     def label_from_instance(self, obj: Snapshot) -> str:
         note = f" – {obj.note}" if obj.note else ""
         n = obj.counts.get("pairs", 0) + obj.counts.get("imported_pairs", 0)
-        pairs = ngettext("%(n)s pair", "%(n)s pairs", n) % {"n": f"{n:,}"}
+        pairs = ngettext("%(n)s pair", "%(n)s pairs", n) % {"n": format_number(n)}
         return f"{obj}: {obj.summary}, {pairs}{note}"
 
 
@@ -242,7 +243,7 @@ class RunForm(forms.Form):
                 min_value=1,
                 max_value=1_000_000,
                 initial=default,
-                help_text=help_text % {"number": f"{counts[split]:,}"},
+                help_text=help_text % {"number": format_number(counts[split])},
             )
 
     def _add_snapshot(self) -> None:

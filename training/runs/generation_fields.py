@@ -9,6 +9,7 @@ from django.utils.translation import ngettext
 from annotation.analytics import unqueued_prompt_count
 from annotation.analytics.figures import counted_or_none
 from annotation.analytics.filters import NO_FILTERS
+from annotation.logic.translation import format_number
 from annotation.models import Project, Prompt
 
 DEFAULT_PROMPTS = 50
@@ -24,7 +25,7 @@ def generation_fields(project: Project) -> dict[str, forms.Field]:
             "How many prompts. Those with the fewest items come first; %(n)s has none.",
             "How many prompts. Those with the fewest items come first; %(n)s have none.",
             unqueued,
-        ) % {"n": f"{unqueued:,}"}
+        ) % {"n": format_number(unqueued)}
     return {
         "prompts": forms.IntegerField(
             label=_("Prompts"),

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation.access import Role, current_user, member_for
 from annotation.analytics.figures import counted_or_none
 from annotation.http.streaming import stream_response
+from annotation.logic.translation import format_number
 from annotation.models import Member, Prompt
 from training.comparisons import actions
 from training.comparisons.pairs import Pair
@@ -188,7 +189,7 @@ def _prompt_set(rate: dict[str, Any]) -> str:
         return _("held-out prompts")
     if not rate["held_out"]:
         return _("training prompts")
-    return _("prompts, %(n)s of them held out") % {"n": f"{rate['held_out']:,}"}
+    return _("prompts, %(n)s of them held out") % {"n": format_number(rate["held_out"])}
 
 
 def _win_rates(rates: dict[str, Any] | None, name: str) -> list[WinRate]:

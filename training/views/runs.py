@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.lists.listing import Listing
+from annotation.logic.translation import format_number
 from annotation.models import Member
 from annotation.views import HtmxRequest, bulk
 from annotation.views.bulk import BulkAct
@@ -146,7 +147,7 @@ KIND_TEXTS = {
 
 def _cancelled(n: int) -> str:
     text = ngettext("%(n)s run stops after its current step.", "%(n)s runs stop after their current step.", n)
-    return text % {"n": f"{n:,}"}
+    return text % {"n": format_number(n)}
 
 
 ACTS = {
@@ -315,7 +316,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, list):
-        return f"{len(value):,}"
+        return format_number(len(value))
     return str(value).replace("_", "-")
 
 

@@ -24,8 +24,8 @@ from annotation.imports.preferences import (
 )
 from annotation.imports.prompt_schema import ImportedPrompt, Message, RowError, read_messages, read_text
 from annotation.logic.limits import MAX_RESPONSES
+from annotation.logic.translation import format_number, gettext_noop
 from annotation.logic.translation import gettext as _
-from annotation.logic.translation import gettext_noop
 
 # --- OpenAssistant ------------------------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ def join_messages(rows: Iterator[FileRow]) -> Iterator[FileRow]:
             continue
         members = list(islice(group, MAX_MESSAGES))
         for row in group:  # noqa: B031 - what is left of the same group
-            error = _("message_tree_id: more than %(most)s messages") % {"most": f"{MAX_MESSAGES:,}"}
+            error = _("message_tree_id: more than %(most)s messages") % {"most": format_number(MAX_MESSAGES)}
             yield FileRow(row.number, None, row.position, error)
         root = _tree(members)
         joined = root and {"message_tree_id": tree, "prompt": root}

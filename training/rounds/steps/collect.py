@@ -8,6 +8,7 @@ from django.utils.translation import gettext_noop
 from annotation import analytics
 from annotation.actions import snapshots
 from annotation.analytics.outlook import joint_outlook
+from annotation.logic.translation import format_number
 from annotation.models import Project, Snapshot
 from annotation.queries import progress
 from training.models import Round
@@ -46,7 +47,7 @@ class Collect(Step):
     def awaits(self, round: Round) -> Awaited:
         needed, new = settings_of(round).judgments, count_new_judgments(round)
         ahead = joint_outlook(round.loop.projects, at_most=max(0, needed - new))
-        values = {"new": f"{new:,}", "needed": f"{needed:,}", "ahead": ahead.sentence}
+        values = {"new": format_number(new), "needed": format_number(needed), "ahead": ahead.sentence}
         if not ahead.left and not new:
             text = _("There is nothing in the queue to judge, and no new judgment.")
         elif not ahead.left:

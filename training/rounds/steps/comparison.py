@@ -11,6 +11,7 @@ from django.utils.translation import gettext_noop
 from annotation.actions import queue
 from annotation.analytics.outlook import joint_outlook
 from annotation.logic.splits import digest
+from annotation.logic.translation import format_number
 from annotation.models import Prompt, Response, Slot
 from training.models import ModelVersion, Round, Run
 from training.rounds.settings import settings_of
@@ -172,7 +173,7 @@ class HumanComparison(Step):
         text = _(
             "Comparisons: %(items)s, judgments still missing: %(left)s. Annotators get them first. %(ahead)s"
         )
-        values = {"left": f"{left:,}", "items": f"{items:,}", "ahead": ahead.sentence}
+        values = {"left": format_number(left), "items": format_number(items), "ahead": ahead.sentence}
         return Awaited(text % values, people=True, is_idle=ahead.is_idle)
 
     @staticmethod
