@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 import pytest
 from django.utils import translation
 
+from annotation.views.judging import frames
+
 PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 OTHER = "äƀčđëƒğħïĵķľɱňöƥɋřšťüṽŵẋÿžÄɃČĐËƑĞĦÏĴĶĽṀŇÖƤɊŘŠŤÜṼŴẊŸŽ"
 LETTERS = str.maketrans(PLAIN, OTHER)
@@ -31,6 +33,7 @@ def pseudo_language() -> Iterator[None]:
     real = translation._trans
     translation.gettext("")  # fills in `real`
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frames, "_frames", {})  # those of English, and afterwards these
         patch.setattr(real, "gettext", lambda text: pseudo(text), raising=False)
         patch.setattr(real, "pgettext", lambda _context, text: pseudo(text), raising=False)
         patch.setattr(real, "ngettext", lambda one, many, n: pseudo(one if n == 1 else many), raising=False)
