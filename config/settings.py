@@ -121,7 +121,7 @@ IMAGES_FROM_PRIVATE: bool = env.bool("IMAGES_FROM_PRIVATE", default=False)
 # functions that score responses
 MODEL_DIRS: list[str] = [
     *env.list("MODEL_DIRS", default=[]),
-    str(BASE_DIR / "training" / "demo" / "models"),  # small ones to try the site with
+    str(BASE_DIR / "training/demo/models"),  # small ones to try the site with
 ]
 # read by the hub's library too, in the core
 HF_ENDPOINT: str = env.str("HF_ENDPOINT", default="https://huggingface.co")
@@ -417,8 +417,7 @@ GPUS = env.int("GPUS", default=0)
 # of a GPU, for estimates; 0: none are shown
 GPU_HOUR_PRICE: float = env.float("GPU_HOUR_PRICE", default=0.0)
 CURRENCY: str = env.str("CURRENCY", default="USD")
-# the socket of `python -m training.core.fork_server`, which `manage.py serve` starts
-FORK_SERVER: str = env.str("FORK_SERVER", default="")
+FORK_SERVER: str = env.str("FORK_SERVER", default="")  # the socket of `python -m training.core.fork_server`
 # models that answer in chats on this machine: how many at once, how long one stays without being used, and with how many threads
 # each computes (0: as many as there are cores); the GPUs that they share, where runs have GPUs for themselves
 CHAT_MODELS_LOADED = env.int("CHAT_MODELS_LOADED", default=4)
@@ -427,9 +426,7 @@ CHAT_THREADS = env.int("CHAT_THREADS", default=0)
 CHAT_GPUS: list[str] = env.list("CHAT_GPUS", default=[])
 # a file with the commands of a cluster's scheduler; without it, runs are child processes of their workers
 try:
-    LAUNCHER: Scheduler | None = (
-        read_scheduler(Path(path)) if (path := env.str("LAUNCHER", default="")) else None
-    )
+    LAUNCHER: Scheduler | None = read_scheduler(Path(path)) if (path := env.str("LAUNCHER", "")) else None
 except ValueError as error:
     raise ImproperlyConfigured(str(error)) from None
 

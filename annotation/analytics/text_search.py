@@ -91,7 +91,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchPage:
     """Hits of one kind, newest first. `after`: the id before which the next page begins, None where nothing is left;
     `rows`: how many prompts, or judgments, were read; `is_full`: there are as many hits as were asked for; `was_stopped`: a
     statement took too long."""
@@ -105,7 +105,7 @@ class Found:
 
 def search_texts(
     project: Project, kind: str, terms: list[str], *, limit: int, before: int | None = None
-) -> Found:
+) -> SearchPage:
     """The newest texts that have all of the terms, at most `limit` of them, of the rows with ids below `before`."""
     end = time.monotonic() + BUDGET_S
     rows, read, was_stopped = FIRST_ROWS, 0, False
@@ -130,7 +130,7 @@ def search_texts(
     is_full = len(found) > limit
     found = found[:limit]
     after = found[-1]["key"] if is_full else before
-    return Found(_hits(found, terms), after, read, is_full, was_stopped)
+    return SearchPage(_hits(found, terms), after, read, is_full, was_stopped)
 
 
 def _next_size(rows: int, seconds: float) -> int:

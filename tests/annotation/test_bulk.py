@@ -25,9 +25,9 @@ class BulkTestCase(AnalyticsTestCase):
         tag, address, token = message.extra_tags.split()
         assert tag == "undo"
         self.assertContains(page, f'name="token" value="{token}"')
-        return self.said(self.client.post(address, {"token": token}, follow=True))
+        return self.messages_of(self.client.post(address, {"token": token}, follow=True))
 
-    def said(self, page: Any) -> list[str]:
+    def messages_of(self, page: Any) -> list[str]:
         return [str(message) for message in page.context["messages"]]
 
     def slots(self) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ class ItemTests(BulkTestCase):
         before = self.slots()
         page = self.act("items", "retire", *self.ids[:3], reason="Not needed.", query="state=open")
         assert page.redirect_chain == [(f"{self.url('items')}?state=open", 302)]
-        assert self.said(page) == ["3 items are retired."]
+        assert self.messages_of(page) == ["3 items are retired."]
         assert self.states() == ["retired"] * 3 + ["open"]
         assert Item.objects.get(pk=self.ids[0]).retired_reason == "Not needed."
         assert not Slot.objects.filter(item__in=self.ids[:3]).exists()
@@ -92,7 +92,7 @@ class ItemTests(BulkTestCase):
         (message,) = page.context["messages"]
         _undo, address, token = message.extra_tags.split()
         self.sign_in(self.dana)
-        assert self.said(self.client.post(address, {"token": token}, follow=True)) == [
+        assert self.messages_of(self.client.post(address, {"token": token}, follow=True)) == [
             "This can no longer be undone."
         ]
         self.sign_in(self.alice)
@@ -100,14 +100,14 @@ class ItemTests(BulkTestCase):
         assert self.states()[0] == "open"
         for wrong in (token, "", "x" * 300):
             again = self.client.post(address, {"token": wrong}, follow=True)
-            assert self.said(again) == ["This can no longer be undone."]
+            assert self.messages_of(again) == ["This can no longer be undone."]
 
     def test_they_are_restricted_and_reopened_and_that_is_undone(self) -> None:
         lease = leases.claim(project=self.project, annotator=self.bob)
         assert lease
         before = self.slots()
         page = self.act("items", "restrict", *self.ids)
-        assert self.said(page) == ["4 items are for reviewers only."]
+        assert self.messages_of(page) == ["4 items are for reviewers only."]
         assert all(slot["restricted"] for slot in self.slots())
         builders.submit(lease)  # who has it on the screen may finish it
         assert self.undo(page) == ["4 rows are as they were before."]
@@ -119,7 +119,7 @@ class ItemTests(BulkTestCase):
         review.retire(item=Item.objects.get(pk=self.ids[1]), actor=self.dana, reason="Odd.")
         before = self.slots()
         page = self.act("items", "reopen", *self.ids)
-        assert self.said(page) == ["2 items are back in the queue. 2 rows stay as they were."]
+        assert self.messages_of(page) == ["2 items are back in the queue. 2 rows stay as they were."]
         assert self.undo(page) == ["2 rows are as they were before."]
         assert self.states() == ["restricted", "retired", "open", "open"]
         assert self.slots() == before
@@ -128,7 +128,7 @@ class ItemTests(BulkTestCase):
         (item,) = self.gold_missed_by(self.bob)
         review.retire(item=item, actor=self.alice, reason="Odd.")
         self.sign_in(self.alice)
-        assert self.said(self.act("items", "reopen", item.pk)) == ["1 row stays as it was."]
+        assert self.messages_of(self.act("items", "reopen", item.pk)) == ["1 row stays as it was."]
         item.refresh_from_db()
         assert item.gold
 
@@ -137,17 +137,19 @@ class ItemTests(BulkTestCase):
         builders.items(other, 1, k=3)
         theirs = other.items.get()
         page = self.act("items", "retire", theirs.pk, reason="Not needed.")
-        assert self.said(page) == ["1 row stays as it was."]
+        assert self.messages_of(page) == ["1 row stays as it was."]
         page = self.act("items", "retire", all="on", query="text=Question 0", reason="Not needed.")
-        assert self.said(page) == ["1 item is retired."]
+        assert self.messages_of(page) == ["1 item is retired."]
         page = self.act("items", "retire", all="on", reason="Not needed.")
-        assert self.said(page) == ["3 items are retired. 1 row stays as it was."]
+        assert self.messages_of(page) == ["3 items are retired. 1 row stays as it was."]
         theirs.refresh_from_db()
         assert theirs.state == "open"
 
     def test_there_is_a_bound(self) -> None:
         with mock.patch.object(bulk, "MAX_ROWS", 3):
-            assert self.said(self.act("items", "restrict", all="on")) == ["3 items are for reviewers only."]
+            assert self.messages_of(self.act("items", "restrict", all="on")) == [
+                "3 items are for reviewers only."
+            ]
 
     def test_what_is_refused_changes_nothing(self) -> None:
         for do, ids, data, sentence in (
@@ -156,7 +158,7 @@ class ItemTests(BulkTestCase):
             ("delete", self.ids, {}, "Select some rows, and press one of the buttons."),
             ("retire", [], {"reason": "So."}, "Select some rows, and press one of the buttons."),
         ):
-            assert self.said(self.act("items", do, *ids, **data)) == [sentence]
+            assert self.messages_of(self.act("items", do, *ids, **data)) == [sentence]
         assert self.states() == ["open"] * 4
         assert not AuditEntry.objects.filter(verb="item.retired").exists()
 
@@ -195,7 +197,7 @@ class MemberTests(BulkTestCase):
         _alice, bob, _dana, erin = self.members()
         Member.objects.filter(pk=erin.pk).update(warned_at="2026-11-20T12:00Z", warning="Slower.")
         page = self.act("members", "pause", bob.pk, erin.pk, reason="A rest.")
-        assert self.said(page) == ["2 people get no more work."]
+        assert self.messages_of(page) == ["2 people get no more work."]
         assert [m.paused_reason for m in self.members()] == ["", "A rest.", "", "A rest."]
         assert self.undo(page) == ["2 rows are as they were before."]
         erin.refresh_from_db()
@@ -204,7 +206,7 @@ class MemberTests(BulkTestCase):
         assert list(kinds) == ["paused", "resumed"]
 
         page = self.act("members", "resume", bob.pk, erin.pk)
-        assert self.said(page) == ["1 person can continue. 1 row stays as it was."]
+        assert self.messages_of(page) == ["1 person can continue. 1 row stays as it was."]
         assert self.undo(page) == ["1 row is as it was before."]
         erin.refresh_from_db()
         assert erin.warning == "Slower."
@@ -230,5 +232,5 @@ class MemberTests(BulkTestCase):
     def test_a_pause_needs_a_reason(self) -> None:
         self.sign_in(self.alice)
         page = self.act("members", "pause", *[m.pk for m in self.members()])
-        assert self.said(page) == ["Give a reason: they read it above their work."]
+        assert self.messages_of(page) == ["Give a reason: they read it above their work."]
         assert [m.paused_at for m in self.members()] == [None] * 4

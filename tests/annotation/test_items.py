@@ -16,7 +16,7 @@ class ItemsTests(AnalyticsTestCase):
     def rows(self, **query: object) -> list[Item]:
         return list(self.client.get(self.url("items"), query).context["listing"].page.rows)
 
-    def found(self, **query: object) -> set[int]:
+    def item_ids(self, **query: object) -> set[int]:
         self.sign_in(self.alice)
         return {item.pk for item in self.rows(**query)}
 
@@ -26,27 +26,32 @@ class ItemsTests(AnalyticsTestCase):
         ranks = {"rank-A": 1, "rank-B": 2, "rank-C": 3}
         self.client.post(self.url("item-decide", decided.pk), ranks | {"do": "verdict"})
         Prompt.objects.filter(items=done).update(tags=["maths"], metadata={"source": "web", "length": 3})
-        assert self.found() == {done.pk, decided.pk}
-        assert self.found(state="done") == {done.pk, decided.pk}
-        assert self.found(state="decided") == {decided.pk}
-        assert self.found(state="open") == self.found(state="gold") == self.found(state="retired") == set()
-        assert self.found(tag="maths") == {done.pk}
-        assert self.found(metadata="source=web") == self.found(metadata="length = 3") == {done.pk}
-        assert self.found(metadata="source=book") == set()
-        assert self.found(metadata="source") == {done.pk, decided.pk}, "not of that form"
+        assert self.item_ids() == {done.pk, decided.pk}
+        assert self.item_ids(state="done") == {done.pk, decided.pk}
+        assert self.item_ids(state="decided") == {decided.pk}
+        assert (
+            self.item_ids(state="open")
+            == self.item_ids(state="gold")
+            == self.item_ids(state="retired")
+            == set()
+        )
+        assert self.item_ids(tag="maths") == {done.pk}
+        assert self.item_ids(metadata="source=web") == self.item_ids(metadata="length = 3") == {done.pk}
+        assert self.item_ids(metadata="source=book") == set()
+        assert self.item_ids(metadata="source") == {done.pk, decided.pk}, "not of that form"
         self.assertContains(
             self.client.get(self.url("item", done.pk)),
             f'href="{self.url("items")}?metadata=source=web">web</a>',
         )
-        assert self.found(text=done.prompt.messages[-1]["content"]) == {done.pk}
-        assert self.found(annotator="erin") == {done.pk, decided.pk}
-        assert self.found(annotator="dana") == set()
-        assert self.found(to="2001-01-01") == set()
-        assert self.found(**{"from": "2001-01-01"}) == {done.pk, decided.pk}
-        assert self.found(version=2) == self.found(reason="broken") == set()
+        assert self.item_ids(text=done.prompt.messages[-1]["content"]) == {done.pk}
+        assert self.item_ids(annotator="erin") == {done.pk, decided.pk}
+        assert self.item_ids(annotator="dana") == set()
+        assert self.item_ids(to="2001-01-01") == set()
+        assert self.item_ids(**{"from": "2001-01-01"}) == {done.pk, decided.pk}
+        assert self.item_ids(version=2) == self.item_ids(reason="broken") == set()
         Skip.objects.create(item=done, annotator=self.dana, reason="broken")
-        assert self.found(reason="broken") == {done.pk}
-        assert self.found(**{"from": "soon", "state": "odd", "version": "x", "page": "z"}) == {
+        assert self.item_ids(reason="broken") == {done.pk}
+        assert self.item_ids(**{"from": "soon", "state": "odd", "version": "x", "page": "z"}) == {
             done.pk,
             decided.pk,
         }
@@ -72,10 +77,10 @@ class ItemsTests(AnalyticsTestCase):
         first, second, tied, shared = self.judged_in_order(
             self.bob, [1, 2, 3], [3, 1, 2], [1, 1, 1], [1, 1, 2]
         )
-        assert self.found(annotator="bob", chose="first") == {first}
-        assert self.found(annotator="bob", chose="tied") == {tied}
-        assert self.found(annotator="erin", chose="tied") == set()
-        assert self.found(annotator="bob", chose="odd") == {first, second, tied, shared}
+        assert self.item_ids(annotator="bob", chose="first") == {first}
+        assert self.item_ids(annotator="bob", chose="tied") == {tied}
+        assert self.item_ids(annotator="erin", chose="tied") == set()
+        assert self.item_ids(annotator="bob", chose="odd") == {first, second, tied, shared}
 
     def test_it_finds_where_somebody_chose_the_longest_answer(self) -> None:
         chosen = []
@@ -88,7 +93,7 @@ class ItemsTests(AnalyticsTestCase):
             lengths = [len(texts[pk].text) for pk in lease.shown_order]
             ranks = [rank if n == max(lengths) else 3 - rank if n == min(lengths) else 3 for n in lengths]
             chosen.append(builders.submit(lease, ranks).item_id)
-        assert self.found(annotator="bob", chose="longest") == {chosen[0]}
+        assert self.item_ids(annotator="bob", chose="longest") == {chosen[0]}
 
     def test_somebody_s_fastest_judgments_come_first_with_their_time(self) -> None:
         items = self.judged_in_order(self.bob, [1, 2, 3], [1, 2, 3], [1, 2, 3])

@@ -137,7 +137,7 @@ class FilterTests(ListTestCase):
         self.assertContains(page, "Nothing matches")
         self.assertContains(page, f'class="button" href="{self.url("items")}"')
 
-    def test_htmx_is_told_the_address_without_empty_filters(self) -> None:
+    def test_htmx_gets_the_address_without_empty_filters(self) -> None:
         self.sign_in(self.alice)
         query = {"text": "", "state": "open", "tag": "", "after": "9", "sort": "odd"}
         page = self.client.get(self.url("items"), query, headers={"HX-Request": "true"})

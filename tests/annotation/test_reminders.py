@@ -45,7 +45,7 @@ class RemindersTests(AccessTestCase):
         self.check(Endpoint("remind", get=200, post=302, data={"users": [self.bob.pk]}))
         assert self.reminded() == {"bob"}
 
-    def test_who_is_chosen_is_told_and_it_is_audited(self) -> None:
+    def test_who_is_chosen_is_notified_and_it_is_audited(self) -> None:
         self.sign_in(self.alice)
         self.assertContains(self.client.get(self.url), "Nobody has judged yet")
         answer = self.client.post(self.url, {"users": [self.bob.pk, self.erin.pk]}, follow=True)

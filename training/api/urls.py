@@ -5,7 +5,8 @@ from django.urls import path, re_path
 from annotation.api.errors import UnknownAddressApi
 from training.api.models import DownloadApi, LineageApi, ModelsApi, PromoteApi, RetireApi
 from training.api.rounds import LeaderboardApi, LoopApi, LoopsApi, RoundActApi, RoundApi, RoundsApi
-from training.api.runs import CancelApi, MetricsApi, ResumeApi, RunApi, RunLogApi, RunsApi
+from training.api.run_reports import MetricsApi, RunLogApi
+from training.api.runs import CancelApi, ResumeApi, RunApi, RunsApi
 
 urlpatterns = [
     path("projects/<slug:slug>/runs/", RunsApi.as_view(), name="api-runs"),

@@ -19,7 +19,7 @@ THRESHOLD = 0.7
 DEGREES = ("significantly", "better", "slightly", "negligibly")
 
 
-def found(works: Mapping[str, Work]) -> dict[str, list[Reason]]:
+def marked_people(works: Mapping[str, Work]) -> dict[str, list[Reason]]:
     marked = find_outliers(works, gold_threshold=THRESHOLD)
     return {name: [each.reason for each in reasons] for name, reasons in marked.items()}
 
@@ -54,12 +54,12 @@ class TestAgreement:
         assert "among themselves on 83%" in describe(outlier)
 
     def test_a_higher_agreement_is_not(self) -> None:
-        assert not found({"fine": Work(agreement=tally(5, 60), others=tally(3, 200))})
+        assert not marked_people({"fine": Work(agreement=tally(5, 60), others=tally(3, 200))})
 
     def test_on_few_items_nobody_is_marked(self) -> None:
-        assert not found({"new": Work(agreement=tally(1, 19), others=tally(5, 200))})
-        assert not found({"odd": Work(agreement=tally(1, 60), others=tally(5, 19))})
-        assert found({"odd": Work(agreement=tally(1, 20), others=tally(5, 20))})
+        assert not marked_people({"new": Work(agreement=tally(1, 19), others=tally(5, 200))})
+        assert not marked_people({"odd": Work(agreement=tally(1, 60), others=tally(5, 19))})
+        assert marked_people({"odd": Work(agreement=tally(1, 20), others=tally(5, 20))})
 
     def test_a_difference_of_some_points_is_not_enough_however_certain_it_is(self) -> None:
         certain = Work(
@@ -69,7 +69,7 @@ class TestAgreement:
         assert certain.agreement.share
         assert certain.others.share
         assert certain.agreement.share.high < certain.others.share.low
-        assert not found({"a little odd": certain})
+        assert not marked_people({"a little odd": certain})
 
     def test_the_same_items_are_the_reference_where_there_are_enough(self) -> None:
         here, everywhere = tally(5, 20), tally(4, 300)
@@ -90,24 +90,24 @@ class TestSpeed:
         assert "more than 600" in sentence
 
     def test_also_where_nobody_else_was_measured(self) -> None:
-        assert found({"alone": Work(speed=Speed(1450, 900, 40))}) == {"alone": [Reason.SPEED]}
+        assert marked_people({"alone": Work(speed=Speed(1450, 900, 40))}) == {"alone": [Reason.SPEED]}
 
     def test_the_slow_end_of_the_interval_counts(self) -> None:
-        assert not found(OTHERS | {"maybe fast": Work(speed=Speed(1450, 400, 40))})
+        assert not marked_people(OTHERS | {"maybe fast": Work(speed=Speed(1450, 400, 40))})
 
     def test_much_faster_than_everybody_else_is_marked_below_the_limit_of_reading(self) -> None:
         slow = {f"slow-{n}": Work(speed=Speed(60 + n, 50, 50)) for n in range(5)}
-        assert found(slow | {"fast": Work(speed=Speed(300, 250, 50))}) == {"fast": [Reason.SPEED]}
+        assert marked_people(slow | {"fast": Work(speed=Speed(300, 250, 50))}) == {"fast": [Reason.SPEED]}
         few = dict(list(slow.items())[:3])
-        assert not found(few | {"fast": Work(speed=Speed(300, 250, 50))})
+        assert not marked_people(few | {"fast": Work(speed=Speed(300, 250, 50))})
 
     def test_who_is_not_twice_as_fast_is_not(self) -> None:
         alike = {f"alike-{n}": Work(speed=Speed(100, 95, 50)) for n in range(9)}
-        assert not found(alike | {"quick": Work(speed=Speed(190, 185, 50))})
+        assert not marked_people(alike | {"quick": Work(speed=Speed(190, 185, 50))})
 
     def test_where_most_times_are_none_of_reading_nobody_is_marked(self) -> None:
         programs = {f"program-{n}": Work(speed=Speed(9000 + n, 9000, 50)) for n in range(6)}
-        assert not found(programs)
+        assert not marked_people(programs)
         assert not outliers.are_times_of_reading(programs)
         assert outliers.are_times_of_reading(OTHERS)
         assert outliers.are_times_of_reading({})
@@ -115,10 +115,10 @@ class TestSpeed:
     def test_two_of_five_who_rush_do_not_hide_each_other(self) -> None:
         three = dict(list(OTHERS.items())[:3])
         rushing = {name: Work(speed=Speed(2000, 1500, 30)) for name in ("a", "b")}
-        assert found(three | rushing) == {"a": [Reason.SPEED], "b": [Reason.SPEED]}
+        assert marked_people(three | rushing) == {"a": [Reason.SPEED], "b": [Reason.SPEED]}
 
     def test_on_few_judgments_nobody_is_marked(self) -> None:
-        assert not found(OTHERS | {"new": Work(speed=Speed(5000, 4000, 19))})
+        assert not marked_people(OTHERS | {"new": Work(speed=Speed(5000, 4000, 19))})
 
 
 class TestPosition:
@@ -128,32 +128,32 @@ class TestPosition:
             "second": Work(first=bias.binomial_test(30, 100, 0.5)),
             "fair": Work(first=bias.binomial_test(52, 100, 0.5)),
         }
-        assert found(works) == {"first": [Reason.POSITION], "second": [Reason.POSITION]}
+        assert marked_people(works) == {"first": [Reason.POSITION], "second": [Reason.POSITION]}
 
     def test_it_is_corrected_for_the_people_tested(self) -> None:
         lucky = bias.binomial_test(66, 100, 0.5)
         assert lucky
         assert bias.LEVEL / 50 < lucky.p < bias.LEVEL
-        assert found({"lucky": Work(first=lucky)})
+        assert marked_people({"lucky": Work(first=lucky)})
         crowd = {f"person-{n}": Work(first=bias.binomial_test(50, 100, 0.5)) for n in range(49)}
-        assert not found(crowd | {"lucky": Work(first=lucky)})
+        assert not marked_people(crowd | {"lucky": Work(first=lucky)})
 
     def test_a_small_habit_is_not_marked_however_certain_it_is(self) -> None:
-        assert not found({"slight": Work(first=bias.binomial_test(5500, 10_000, 0.5))})
+        assert not marked_people({"slight": Work(first=bias.binomial_test(5500, 10_000, 0.5))})
 
     def test_on_few_judgments_nobody_is_marked(self) -> None:
-        assert not found({"new": Work(first=bias.binomial_test(19, 19, 0.5))})
-        assert found({"odd": Work(first=bias.binomial_test(20, 20, 0.5))})
+        assert not marked_people({"new": Work(first=bias.binomial_test(19, 19, 0.5))})
+        assert marked_people({"odd": Work(first=bias.binomial_test(20, 20, 0.5))})
 
 
 class TestGold:
     def test_an_accuracy_whose_interval_is_below_the_threshold_is_marked(self) -> None:
         works = {"bad": Work(gold=(20, 0.3)), "good": Work(gold=(20, 0.9)), "unsure": Work(gold=(20, 0.6))}
-        assert found(works) == {"bad": [Reason.GOLD]}
+        assert marked_people(works) == {"bad": [Reason.GOLD]}
 
     def test_on_few_items_nobody_is_marked(self) -> None:
-        assert not found({"new": Work(gold=(9, 0.0))})
-        assert found({"bad": Work(gold=(10, 0.0))})
+        assert not marked_people({"new": Work(gold=(9, 0.0))})
+        assert marked_people({"bad": Work(gold=(10, 0.0))})
 
 
 class TestSameValue:
@@ -175,13 +175,13 @@ class TestSameValue:
 
     def test_what_everybody_does_is_not(self) -> None:
         everybody = {f"person-{n}": self.work(100, better=97, slightly=3) for n in range(3)}
-        assert not found(everybody | {"same": self.work(40, better=40)})
+        assert not marked_people(everybody | {"same": self.work(40, better=40)})
 
     def test_without_others_or_on_few_judgments_nobody_is_marked(self) -> None:
-        assert not found({"alone": self.work(40, better=40)})
+        assert not marked_people({"alone": self.work(40, better=40)})
         other = {"other": self.work(100, better=40, slightly=60)}
-        assert not found(other | {"new": self.work(19, better=19)})
-        assert not found({"other": Work(), "alone": self.work(40, better=40)})
+        assert not marked_people(other | {"new": self.work(19, better=19)})
+        assert not marked_people({"other": Work(), "alone": self.work(40, better=40)})
 
 
 @given(st.integers(-1, 60), st.integers(1, 60), st.floats(0, 1))
@@ -193,7 +193,7 @@ def test_the_tail_of_the_binomial_is_scipy_s(successes: int, n: int, share: floa
 
 def test_somebody_may_be_marked_for_several_reasons_the_gravest_first() -> None:
     odd = Work(gold=(20, 0.2), first=bias.binomial_test(90, 100, 0.5), speed=Speed(3000, 2500, 50))
-    assert found(OTHERS | {"odd": odd}) == {"odd": [Reason.GOLD, Reason.SPEED, Reason.POSITION]}
+    assert marked_people(OTHERS | {"odd": odd}) == {"odd": [Reason.GOLD, Reason.SPEED, Reason.POSITION]}
 
 
 def test_every_reason_has_a_sentence() -> None:
@@ -262,17 +262,17 @@ class Crowd:
 
 
 def test_chance_marks_somebody_of_fifty_honest_people_in_at_most_one_of_twenty_projects() -> None:
-    marked = [found(Crowd(seed, people=50).works()) for seed in range(60)]
+    marked = [marked_people(Crowd(seed, people=50).works()) for seed in range(60)]
     assert sum(map(bool, marked)) <= 3, [each for each in marked if each]
 
 
-def test_who_judges_at_random_or_takes_the_first_is_found() -> None:
+def test_who_judges_at_random_or_takes_the_first_is_marked() -> None:
     missed = []
     for seed in range(10):
         crowd = Crowd(seed, people=12)
         crowd.rng.random()
         works = crowd.works(person_0="random", person_1="first")
-        marked = found(works)
+        marked = marked_people(works)
         assert set(marked) <= {"person_0", "person_1"}
         if works["person_0"].agreement.clusters >= 60 and Reason.AGREEMENT not in marked.get("person_0", []):
             missed.append((seed, "random"))

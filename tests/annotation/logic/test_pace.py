@@ -17,7 +17,7 @@ def test_each_counts_since_they_began() -> None:
     assert estimate.low < estimate.seconds < estimate.high
 
 
-def test_without_enough_judgments_nothing_is_told() -> None:
+def test_without_enough_judgments_nothing_is_estimated() -> None:
     assert time_left(10, []) is None
     assert time_left(10, [Worker("bob", 4, 10)]) is None
     assert time_left(10, [Worker("bob", 5, 10)])
