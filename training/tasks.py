@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -223,7 +224,8 @@ def _end_of_log(run: Run) -> str:
     try:
         with (run.folder / "log.txt").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4 * MAX_LOG_CHARS))
-            return file.read().decode(errors="replace")
+            text = file.read().decode(errors="replace")
+            return re.sub(r"[^\n]*\r(?!\n)", "", text)  # what progress bars have overwritten
     except OSError:
         return ""
 

@@ -108,7 +108,7 @@ def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(
 KILLED_ABOVE = """
 import json, os, runpy, signal, sys
 if json.load(open(sys.argv[1] + "/job.json"))["config"]["batch_tokens"] > {limit}:
-    print("too many", file=sys.stderr, flush=True)
+    print("Loading: 0%\\rLoading: 100%\\ntoo many", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 runpy.run_module("training.core", run_name="__main__", alter_sys=True)
 """
@@ -154,7 +154,7 @@ def test_a_run_that_has_little_to_lower_fails_and_says_why(
     run.refresh_from_db()
     assert run.state == Run.State.FAILED
     assert "ended with code -9" in run.error
-    assert run.log.text == "too many\n"
+    assert run.log.text == "Loading: 100%\ntoo many\n"
 
 
 def test_messages_of_the_core_are_stored_without_what_postgresql_cannot_store(
