@@ -19,7 +19,7 @@ from django.db import connection
 from config.processes import commands
 from tests.patience import HANGS_S
 
-MODEL_DIRS = [tempfile.gettempdir()]
+MODEL_DIRS = [tempfile.gettempdir(), *settings.MODEL_DIRS]
 
 
 def free_port() -> int:
