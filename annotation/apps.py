@@ -9,8 +9,8 @@ from annotation.db import jit
 from annotation.logic import translation
 
 
-def format_number(value: float) -> str:
-    return number_format(f"{value:.0f}", force_grouping=True)
+def format_number(value: float, decimals: int) -> str:
+    return number_format(f"{value:.{decimals}f}", decimals, force_grouping=True)
 
 
 class AnnotationConfig(AppConfig):

@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from annotation.logic import degrees
-from annotation.logic.translation import format_number
+from annotation.logic.translation import format_digits, format_number, format_percent
 
 
 @dataclass(frozen=True)
@@ -307,10 +307,10 @@ def format_value(name: str, value: float | None) -> str:
     if value is None:
         return "–"
     if label_of(name).percent:
-        return f"{100 * value:.1f}%"
-    if float(value).is_integer():
-        return format_number(int(value))
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
+        return format_percent(value, 1)
+    if abs(value) >= 100 and not float(value).is_integer():
+        return format_number(value, 1)
+    return format_digits(value, 3)
 
 
 @dataclass(frozen=True)
@@ -407,7 +407,7 @@ def criteria_tables(report: dict[str, Any]) -> CriteriaTables | None:
     ]
     heads = [gettext("Reward"), *(row.label for row in accuracies)]
     cells = [
-        ["–" if value is None else f"{value:.2f}" for value in values]
+        ["–" if value is None else format_number(value, 2) for value in values]
         for values in report["criteria_correlation"]
     ]
     return CriteriaTables(accuracies, heads, list(zip(heads, cells, strict=True)))

@@ -29,6 +29,7 @@ from annotation.logic.judge_trust import (
     ReliabilityBin,
 )
 from annotation.logic.prediction_powered import PoweredRate, prediction_powered
+from annotation.logic.translation import format_number
 from annotation.models import OpinionSet, Project, Prompt
 from annotation.models.judgments import is_current
 
@@ -183,7 +184,7 @@ class Trust:
             "low": f"{comparison.judge.low:.0%}",
             "people": f"{comparison.people.value:.0%}",
             "minimum": f"{MIN_RATIO:.0%}",
-            "weight": f"{self.weight:.2f}",
+            "weight": format_number(self.weight, 2),
         }
         if judge_trust.weight(comparison.judge.low) == 0:
             text = _(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from annotation.logic.svg_chart import Bar, Chart, Point
+from annotation.logic.translation import format_digits, format_percent
 from annotation.logic.translation import gettext as _
 
 
@@ -24,7 +25,7 @@ class Column:
         value = self.value(point)
         if value is None or isinstance(value, str):
             return value or ""
-        return f"{100 * value:.1f}%" if self.percent else f"{value:,.6g}"
+        return format_percent(value, 1) if self.percent else format_digits(value, 6)
 
 
 def columns_of(chart: Chart) -> list[Column]:

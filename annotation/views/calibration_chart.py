@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotation.logic.svg_chart import Axis, Chart, Point, scatter_chart
-from annotation.logic.translation import format_number
+from annotation.logic.translation import format_number, format_percent
 
 # a model is never surer of a pair than of its reverse, so only how often it is right may be below 50%
 LOWEST = 0.5
@@ -45,5 +45,5 @@ def _description(line: dict[str, Any]) -> str:
         "%(confidence)s sure, %(accuracy)s right, %(n)s pairs",
         line["pairs"],
     )
-    shares = {name: f"{line[name]:.1%}" for name in ("confidence", "accuracy")}
+    shares = {name: format_percent(line[name], 1) for name in ("confidence", "accuracy")}
     return text % {**shares, "n": format_number(line["pairs"])}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from django.test import override_settings
+from django.urls import reverse
 
 from annotation.models import AuditEntry, Item
 from tests import builders
@@ -107,6 +109,11 @@ class StartingTests(RoundTestCase):
         assert estimate["unknown"] == []
         assert estimate["seconds"] == 60 + 5 + 100 + 10 + 5 + 10 + 5
         assert estimate["steps"]["improve-1"] == 100
+        assert estimate["run_seconds"] >= estimate["seconds"]
+        self.sign_in(self.alice)
+        with override_settings(GPU_HOUR_PRICE=36.0, CURRENCY="EUR"):
+            page = self.client.get(reverse("round-new", args=[one.project.slug])).content.decode()
+        assert f"At most {estimate['run_seconds'] / 100:.2f} EUR for each GPU." in page
 
     def test_a_part_is_estimated_from_the_same_part(self) -> None:
         one = self.make_loop()

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from annotation.logic.agreement import Interval
 from annotation.logic.svg_chart import Chart, Point, round_axis, scatter_chart
+from annotation.logic.translation import format_number
 from training import metric_labels
 
 
@@ -59,5 +60,5 @@ def last_rewards(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _reward_text(name: str, kl: float, reward: float) -> str:
-    values = {"run": name, "reward": metric_labels.format_value("reward", reward), "kl": f"{kl:.1f}"}
+    values = {"run": name, "reward": metric_labels.format_value("reward", reward), "kl": format_number(kl, 1)}
     return _("%(run)s: %(reward)s at %(kl)s nats") % values

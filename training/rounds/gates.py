@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from annotation.logic import judge_trust
 from annotation.logic.judge_trust import Comparison
-from annotation.logic.translation import format_number
+from annotation.logic.translation import format_digits, format_number, format_percent
 from training.rounds.settings import RoundSettings
 
 
@@ -57,7 +57,7 @@ def describe_gates(settings: RoundSettings, *, with_judge: bool = False) -> list
     reward_model = [
         judgments % {"n": format_number(settings.min_judgments)},
         *(
-            text % {"share": f"{100 * share:g}%"}
+            text % {"share": f"{format_digits(100 * share, 6)}%"}
             for text, share in (
                 (_("Accuracy of at least %(share)s on new held-out judgments."), settings.min_accuracy),
                 (
@@ -84,16 +84,19 @@ def describe_gates(settings: RoundSettings, *, with_judge: bool = False) -> list
             " %(share)s."
         )
         % win_rate,
-        _("KL from the reference of at most %(kl)s nats per response.") % {"kl": f"{settings.max_kl:g}"},
+        _("KL from the reference of at most %(kl)s nats per response.")
+        % {"kl": format_digits(settings.max_kl, 6)},
         _("Answers at most %(factor)s times longer or shorter than the old policy's.")
-        % {"factor": f"{settings.max_length_drift:g}"},
+        % {"factor": format_digits(settings.max_length_drift, 6)},
     ]
     headings = [(_("Reward model"), reward_model), (_("New policy"), policy)]
     if with_judge:
         judge = _(
             "Agreement with people of at least %(share)s of their agreement with each other, at its low end."
         )
-        headings.insert(0, (_("AI judge"), [judge % {"share": f"{100 * settings.min_ai_agreement:g}%"}]))
+        headings.insert(
+            0, (_("AI judge"), [judge % {"share": f"{format_digits(100 * settings.min_ai_agreement, 6)}%"}])
+        )
     return headings
 
 
@@ -312,7 +315,10 @@ def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
             settings.max_kl,
             is_minimum=False,
             sentence=_("KL from the reference: %(kl)s nats per response; the maximum is %(maximum)s.")
-            % {"kl": "–" if kl is None else f"{kl:.1f}", "maximum": f"{settings.max_kl:g}"},
+            % {
+                "kl": "–" if kl is None else format_number(kl, 1),
+                "maximum": format_digits(settings.max_kl, 6),
+            },
             no_data=_("The KL from the reference was not measured."),
         ),
         Gate(
@@ -327,7 +333,7 @@ def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
                 "Its answers are %(ratio)s times as long as the old policy's; up to %(limit)s times longer or shorter is"
                 " allowed."
             )
-            % {"ratio": f"{ratio:.2f}", "limit": f"{settings.max_length_drift:g}"},
+            % {"ratio": format_number(ratio, 2), "limit": format_digits(settings.max_length_drift, 6)},
         ),
     ]
 
@@ -398,7 +404,7 @@ def _gate(
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}%"
+    return "–" if value is None else format_percent(value, 1)
 
 
 def _interval(interval: Sequence[float] | None) -> str:

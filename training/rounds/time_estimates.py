@@ -21,8 +21,9 @@ RECENT_RUNS = 5
 
 
 def estimate_plan(project: Project, plan: Sequence[PlannedStep]) -> dict[str, Any]:
-    """Seconds and bytes: `{"seconds", "bytes", "unknown": [kinds never run here], "steps": {name: seconds}}`. The parts of a
-    step run side by side, so the longest counts; waiting for annotators is left out."""
+    """Seconds and bytes: `{"seconds", "run_seconds", "bytes", "unknown": [kinds never run here], "steps": {name: seconds}}`. The
+    parts of a step run side by side, so the longest counts, but in `run_seconds`, the sum over all runs, which is what
+    accelerators are paid for; waiting for annotators is left out."""
     parts = [part for step in plan for part in step["parts"]]
     recent = _recent_costs(project, {part["kind"] for part in parts})
     costs = {part["part"]: _mean_cost(recent[part["kind"]], part["part"]) for part in parts}
@@ -33,6 +34,7 @@ def estimate_plan(project: Project, plan: Sequence[PlannedStep]) -> dict[str, An
     }
     return {
         "seconds": round(sum(seconds.values())),
+        "run_seconds": round(sum(cost[0] for part in parts if (cost := costs[part["part"]]))),
         "bytes": sum(cost[1] for part in parts if (cost := costs[part["part"]])),
         "unknown": sorted({part["kind"] for part in parts if not costs[part["part"]]}),
         "steps": seconds,

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from annotation.labels import within_sentence
-from annotation.logic.translation import format_number
+from annotation.logic.translation import format_digits, format_number, format_percent
 from annotation.models import Member
 from training.models import Round, Run
 from training.rounds.steps import step_of
@@ -119,10 +119,10 @@ def _gate_line(gate: dict[str, Any]) -> GateLine:
 
     def formatted(value: float) -> str:
         if gate["name"] == "length":
-            return f"{value:.2f}×"
+            return f"{format_number(value, 2)}×"
         if is_count:
-            return format_number(value) if value >= 100 or float(value).is_integer() else f"{value:.1f}"
-        return f"{100 * value:.1f}%"
+            return format_digits(value, 3) if value < 100 else format_number(value)
+        return format_percent(value, 1)
 
     return GateLine(
         label=gate["label"],

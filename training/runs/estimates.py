@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotation.logic.durations import duration
+from annotation.logic.translation import format_number
 from annotation.models import Project
 from training.configs import KINDS
 from training.models import ModelVersion, Run
@@ -68,10 +69,17 @@ def _describe_time(project: Project, kind: str) -> str:
         "The last %(n)s runs of this kind took %(low)s to %(high)s.",
         len(seconds),
     ) % {"n": len(seconds), "low": duration(low), "high": duration(high)}
-    if settings.GPU_HOUR_PRICE:
-        money = {"price": f"{settings.GPU_HOUR_PRICE * high / 3600:.2f}", "currency": settings.CURRENCY}
-        text += " " + _("At most %(price)s %(currency)s for each GPU.") % money
+    if price := describe_price(high):
+        text += " " + price
     return text
+
+
+def describe_price(seconds: float) -> str:
+    """A sentence on what runs of that many seconds in all cost on a GPU; "" where no price is set."""
+    if not settings.GPU_HOUR_PRICE:
+        return ""
+    price = format_number(settings.GPU_HOUR_PRICE * seconds / 3600, 2)
+    return _("At most %(price)s %(currency)s for each GPU.") % {"price": price, "currency": settings.CURRENCY}
 
 
 def _describe_memory(kind: str, model: ModelVersion | None) -> str:

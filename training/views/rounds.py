@@ -28,6 +28,7 @@ from training.rounds.schedule import new_judgments
 from training.rounds.settings import RoundSettings, settings_of
 from training.rounds.timeline import awaited_by, build_timeline, status_sentence
 from training.runs.curves import MOST_RUNS
+from training.runs.estimates import describe_price
 
 SUCCESS_MESSAGES = {
     "cancel": gettext_lazy("The round was cancelled. It can be resumed."),
@@ -138,6 +139,7 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         "recipes": RECIPES.values(),
         "draft": draft,
         "learning_rates": describe_learning_rates(draft) if draft else [],
+        "price": describe_price(draft.estimate["run_seconds"]) if draft else "",
         "unknown_kinds": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
         "gate_thresholds": describe_gates(
             settings_of(draft) if draft else RoundSettings(),
