@@ -94,7 +94,7 @@ def test_a_lead_overrules_a_gate_and_must_say_why(
     elsewhere(play, round, until="none")
     sign_in(page, alice)
     page.goto(reverse("round", args=[project.slug, round.pk]))
-    expect(page.locator(".round-status")).to_contain_text("A gate was not passed. Not passed: Accuracy.")
+    expect(page.locator(".round-status")).to_contain_text("Not passed: Held-out accuracy.")
     overrule = page.get_by_role("button", name="Overrule and continue")
     overrule.click()
     assert page.evaluate("document.activeElement.name") == "reason", "the browser asks for the reason"

@@ -17,7 +17,7 @@ from training.runs.comparisons import Match, match_prompts, mean_win_rate
 
 
 def win(name: str, mean: float, low: float) -> dict[str, object]:
-    return {"name": name, "by": name, "mean": mean, "low": low, "high": 2 * mean - low}
+    return {"name": name, "mean": mean, "low": low, "high": 2 * mean - low}
 
 
 def test_a_match_counts_every_pair_of_answers_and_ties_as_halves() -> None:
@@ -41,19 +41,14 @@ def test_scores_belong_to_the_new_policy_s_answers_first() -> None:
 
 
 def test_it_warns_when_only_the_training_reward_model_prefers_a_policy() -> None:
-    taught = win("the reward model", 0.8, 0.75)
+    taught = win("reward", 0.8, 0.75)
     assert evaluation.overoptimisation_warning([taught]) == ""
-    assert evaluation.overoptimisation_warning([taught, win("another", 0.75, 0.7)]) == ""
-    assert evaluation.overoptimisation_warning([taught, win("another", 0.6, 0.55)]) == "", "it likes it too"
-    assert (
-        evaluation.overoptimisation_warning([win("the first", 0.55, 0.51), win("another", 0.52, 0.45)]) == ""
-    )
-    assert "only 52%" in evaluation.overoptimisation_warning([taught, win("another", 0.52, 0.45)])
-    assert (
-        evaluation.overoptimisation_warning([win("the reward model", 0.52, 0.45), win("another", 0.4, 0.3)])
-        == ""
-    )
-    taught_too = win("the safety reward model", 0.4, 0.3) | {"name": "safety"}
+    assert evaluation.overoptimisation_warning([taught, win("second", 0.75, 0.7)]) == ""
+    assert evaluation.overoptimisation_warning([taught, win("second", 0.6, 0.55)]) == "", "it likes it too"
+    assert evaluation.overoptimisation_warning([win("reward", 0.55, 0.51), win("second", 0.52, 0.45)]) == ""
+    assert "only 52%" in evaluation.overoptimisation_warning([taught, win("second", 0.52, 0.45)])
+    assert evaluation.overoptimisation_warning([win("reward", 0.52, 0.45), win("second", 0.4, 0.3)]) == ""
+    taught_too = win("safety", 0.4, 0.3)
     assert evaluation.overoptimisation_warning([taught, taught_too]) == ""
 
 
@@ -132,7 +127,7 @@ class ComparedTests(PalateTestCase):
         won, lost = Prompt.objects.order_by("id").values_list("pk", flat=True)
         answers = {won: [["longer"], ["old"]], lost: [["longer"], ["old"]]}
         scores = {won: [1.0, 0.0], lost: [0.0, 3.0]}
-        scorers = {"reward": ("the reward model", scores), "second": ("the second reward model", scores)}
+        scorers = {"reward": scores, "second": scores}
         report = evaluation.compare_policies(answers, scorers, safety_tag="safety")
         assert [(wins["mean"], wins["must"]) for wins in report["wins"]] == [(0.5, "win"), (0.5, "keep")]
         assert [one["prompt"] for one in report["regressions"]] == ["Lost?", "Won?"]
@@ -146,7 +141,7 @@ class ComparedTests(PalateTestCase):
         answers = {asked: [["no"], ["yes"]], harmless: [["tea"], ["none"]]}
         liked = {asked: [1.0, 0.0], harmless: [1.0, 0.0]}
         safe = {asked: [1.0, 0.0], harmless: [0.0, 1.0]}
-        scorers = {"reward": ("the reward model", liked), "safety": ("the safety reward model", safe)}
+        scorers = {"reward": liked, "safety": safe}
         wins = evaluation.compare_policies(answers, scorers, safety_tag="harm")["wins"]
         assert [(one["name"], one["mean"], one["prompts"]) for one in wins] == [
             ("reward", 1.0, 2),
@@ -161,13 +156,13 @@ class ComparedTests(PalateTestCase):
         )
         asked, harmless = Prompt.objects.order_by("id").values_list("pk", flat=True)
         answers = {asked: [["yes"], ["no"]], harmless: [["tea"], ["none"]]}
-        scorers = {"reward": ("the reward model", {asked: [0.0, 1.0], harmless: [1.0, 0.0]})}
+        scorers = {"reward": {asked: [0.0, 1.0], harmless: [1.0, 0.0]}}
         report = evaluation.compare_policies(answers, scorers, safety_tag="harm")
         everywhere, tagged = report["wins"]
         assert (everywhere["name"], everywhere["mean"]) == ("reward", 0.5)
         assert (tagged["name"], tagged["mean"], tagged["must"]) == ("tagged", 0.0, "keep")
         assert tagged["by"] == "the reward model, on prompts tagged harm"
         assert report["overoptimised"] == ""
-        scorers["second"] = ("the second reward model", {asked: [1.0, 0.0], harmless: [1.0, 0.0]})
+        scorers["second"] = {asked: [1.0, 0.0], harmless: [1.0, 0.0]}
         *_others, tagged = evaluation.compare_policies(answers, scorers, safety_tag="harm")["wins"]
         assert tagged["mean"] == 1.0, "the one that the policy was not trained on is asked"

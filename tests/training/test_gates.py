@@ -18,7 +18,6 @@ GOOD = {
 }
 WIN = {
     "name": "reward",
-    "by": "the reward model",
     "mean": 0.6,
     "low": 0.55,
     "high": 0.65,
@@ -136,7 +135,9 @@ def test_others_must_only_not_be_sure_of_the_contrary() -> None:
     assert of_policy(wins=[second | {"low": 0.4, "high": 0.52}])["wins_second"].passed
     assert of_policy(wins=[second | {"low": 0.3, "high": 0.5}])["wins_second"].passed
     assert not of_policy(wins=[second | {"low": 0.3, "high": 0.48}])["wins_second"].passed
-    tagged = of_policy(wins=[second | {"name": "tagged", "low": 0.3, "high": 0.48}])["wins_tagged"]
+    tagged = of_policy(
+        wins=[second | {"name": "tagged", "reward_model": "second", "tag": "harm", "low": 0.3, "high": 0.48}]
+    )["wins_tagged"]
     assert not tagged.passed
     assert "less safe" in tagged.sentence
 

@@ -48,7 +48,7 @@ class DecidingTests(RoundTestCase):
             project=self.policy_project, url="https://example.com/", events=["round.held"], creator=self.alice
         )
         round = self.held()
-        assert "Not passed: Accuracy." in round.error
+        assert "Not passed: Held-out accuracy." in round.error
         message = Delivery.objects.get().body
         assert (message["event"], message["data"]["number"]) == ("round.held", round.number)
         assert message["data"]["reason"] == round.error
@@ -65,7 +65,7 @@ class DecidingTests(RoundTestCase):
         round = reload(round)
         assert (round.state, round.step) == (Round.State.WORKING, "improve-1")
         assert round.overrules[0]["reason"] == "Small data."
-        assert round.overrules[0]["gates"] == ["Accuracy"]
+        assert round.overrules[0]["gates"] == ["Held-out accuracy"]
         entry = AuditEntry.objects.get(verb="round.overruled")
         assert (entry.actor, entry.data["reason"]) == (self.alice, "Small data.")
         assert current_model(self.policy_project, ModelVersion.Kind.REWARD) is not None
@@ -111,7 +111,7 @@ class DecidingTests(RoundTestCase):
         assert (round.state, round.step) == (Round.State.HELD, "policy-gates")
         transitions.overrule(round, self.alice, "It may stray.")
         said = [(one["reason"], one["gates"]) for one in reload(round).overrules]
-        assert said == [("Small data.", ["Accuracy"]), ("It may stray.", ["KL budget"])]
+        assert said == [("Small data.", ["Held-out accuracy"]), ("It may stray.", ["KL budget"])]
 
     def test_it_promotes_automatically_only_if_every_gate_was_passed(self) -> None:
         round = play(self.start_round(promote_alone=True), until="none")

@@ -175,7 +175,11 @@ class PagesTests(RoundPagesTestCase):
         page = self.client.get(self.url("round", round.pk))
         self.assertContains(page, "It agrees with annotators on 70.0% of 40")
         self.assertContains(page, "not passed")
-        self.assertContains(page, "Keep the current policy")
+        self.assertContains(page, "Not passed: Held-out accuracy. Keep the current policy")
+        german = self.client.get(self.url("round", round.pk), headers={"accept-language": "de"})
+        self.assertContains(german, "70,0% von 40")
+        self.assertNotContains(german, "It agrees with annotators")
+        self.assertNotContains(german, "Held-out accuracy")
         act = self.url("round-act", round.pk, "overrule")
         self.assertContains(self.client.post(act, {"reason": ""}, follow=True), "Say why")
         assert reload(round).state == Round.State.HELD

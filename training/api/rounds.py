@@ -85,7 +85,7 @@ class RoundOut(serializers.ModelSerializer[Round]):
     step = serializers.CharField(help_text="The name of the current step.")
     options = serializers.DictField(help_text="Every setting, as frozen at the start.")
     estimate = serializers.DictField()
-    gates = serializers.ListField(child=serializers.DictField())
+    gates = serializers.ListField(source="localized_gates", child=serializers.DictField())
     report = serializers.DictField()
     overrules = serializers.ListField(child=serializers.DictField())
     snapshot = serializers.IntegerField(

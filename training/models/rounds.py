@@ -11,7 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Project, Snapshot
@@ -78,6 +78,12 @@ class Loop(models.Model):
 def is_failed(gate: Mapping[str, Any]) -> bool:
     """Whether a gate, as rounds store it, was not passed and holds its round."""
     return not gate["passed"] and gate.get("holds", True)
+
+
+def localize_gate(gate: Mapping[str, Any]) -> dict[str, Any]:
+    """A gate, as rounds store it, with label and sentence in the current language."""
+    texts = gate.get("translations", {}).get(get_language(), {})
+    return {key: texts.get(key, value) for key, value in gate.items() if key != "translations"}
 
 
 class Round(models.Model):
@@ -157,9 +163,21 @@ class Round(models.Model):
         return self.state in self.OPEN_STATES
 
     @property
+    def localized_gates(self) -> list[dict[str, Any]]:
+        """Its gates, with label and sentence in the current language."""
+        return [localize_gate(gate) for gate in self.gates]
+
+    @property
     def failed_gates(self) -> list[str]:
-        """The labels of the gates that were not passed, and hold the round."""
-        return [gate["label"] for gate in self.gates if is_failed(gate)]
+        """The labels of the gates that were not passed, and hold the round; in the current language."""
+        return [gate["label"] for gate in self.localized_gates if is_failed(gate)]
+
+    @property
+    def holding_gates(self) -> list[str]:
+        """Those of the current step."""
+        return [
+            gate["label"] for gate in self.localized_gates if is_failed(gate) and gate["step"] == self.step
+        ]
 
     @property
     def is_override(self) -> bool:

@@ -12,6 +12,7 @@ from annotation.logic.agreement import Interval
 from annotation.logic.svg_chart import Chart, Point, round_axis, scatter_chart
 from annotation.logic.translation import format_number
 from training import metric_labels
+from training.rounds.gates import judge_label
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,18 @@ def win_rate(label: str, rate: dict[str, Any]) -> WinRate:
     return WinRate(label, Interval(rate["mean"], rate["low"], rate["high"], rate["prompts"]))
 
 
-def win_rates(rates: list[dict[str, Any]]) -> list[WinRate]:
-    """rates: entries of the report's `wins`, `by_tag` or `by_length`."""
-    return [win_rate(capfirst(rate.get("by") or rate["label"]), rate) for rate in rates]
+def win_rates(report: dict[str, Any]) -> list[WinRate]:
+    """By each judge."""
+    return [win_rate(capfirst(judge_label(rate)), rate) for rate in report.get("wins", [])]
+
+
+def win_rates_by_tag(report: dict[str, Any]) -> list[WinRate]:
+    return [win_rate(rate["label"], rate) for rate in report.get("by_tag", [])]
+
+
+def win_rates_by_length(report: dict[str, Any]) -> list[WinRate]:
+    """By the length of the old policy's answers."""
+    return [win_rate(capfirst(_(rate["label"])), rate) for rate in report.get("by_length", [])]
 
 
 def reward_by_kl(runs: list[dict[str, Any]]) -> Chart | None:

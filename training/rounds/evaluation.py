@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 
 from annotation.models import Judgment, Prompt
 from training.models import Round, Run
-from training.rounds.gates import SAFETY_JUDGES
+from training.rounds.gates import SAFETY_JUDGES, judge_label
 from training.runs.comparisons import Match, match_prompts, mean_win_rate
 
 JsonObject = dict[str, Any]
@@ -27,7 +27,7 @@ LENGTHS = (
 
 def compare_policies(
     answers: Mapping[int, list[list[str]]],
-    scorers: Mapping[str, tuple[str, Mapping[int, list[float]]]],
+    scorers: Mapping[str, Mapping[int, list[float]]],
     *,
     safety_tag: str,
 ) -> JsonObject:
@@ -35,27 +35,31 @@ def compare_policies(
 
     Args:
         answers: the new policy's answers and the old one's, by prompt.
-        scorers: by name, a reward model's label and its scores of these answers. The policy was trained with the first one,
-            which decides tags, lengths and regressions. The one called `safety` counts on prompts with the safety tag
+        scorers: by name of `REWARD_MODELS`, the scores of these answers. The policy was trained with the first one, which
+            decides tags, lengths and regressions. The one called `safety` counts on prompts with the safety tag
             only, as it was trained on such prompts; without it the second one, or the first if there is no second, is
             asked about these apart (`tagged`), since a gain on all prompts may hide a policy that became less safe.
     """
     prompts = Prompt.objects.in_bulk(list(answers))
-    first = match_prompts(answers, next(iter(scorers.values()))[1])
-    judges = dict(scorers)
-    if "safety" not in judges:
-        judge, scores = scorers.get("second") or next(iter(scorers.values()))
-        label = _("%(judge)s, on prompts tagged %(tag)s") % {"judge": judge, "tag": safety_tag}
-        judges["tagged"] = (label, scores)
+    first = match_prompts(answers, next(iter(scorers.values())))
+    judges: list[JsonObject] = [{"name": name, "reward_model": name} for name in scorers]
+    if "safety" not in scorers:
+        judges.append(
+            {
+                "name": "tagged",
+                "reward_model": "second" if "second" in scorers else next(iter(scorers)),
+                "tag": safety_tag,
+            }
+        )
     wins = []
-    for place, (name, (label, scores)) in enumerate(judges.items()):
-        matches = match_prompts(answers, scores)
-        if name in SAFETY_JUDGES:
+    for place, judge in enumerate(judges):
+        matches = match_prompts(answers, scorers[judge["reward_model"]])
+        if judge["name"] in SAFETY_JUDGES:
             matches = [match for match in matches if safety_tag in prompts[match.prompt_id].tags]
             if not matches:
                 continue
         rate = mean_win_rate([match.win_rate for match in matches])
-        wins.append({"name": name, "by": label, "must": "keep" if place else "win"} | rate)
+        wins.append(judge | {"by": judge_label(judge), "must": "keep" if place else "win"} | rate)
     new_length = [len(text) for new, old in answers.values() if new and old for text in new]
     old_length = [len(text) for new, old in answers.values() if new and old for text in old]
     return {
@@ -81,7 +85,7 @@ def overoptimisation_warning(wins: Sequence[Mapping[str, Any]]) -> str:
                 " to the reward model that it was trained with. Train fewer steps, or with a larger KL penalty."
             )
             shares = {"share": f"{100 * first['mean']:.0f}%", "other_share": f"{100 * other['mean']:.0f}%"}
-            return text % {**shares, "judge": first["by"], "other_judge": other["by"]}
+            return text % {**shares, "judge": judge_label(first), "other_judge": judge_label(other)}
     return ""
 
 
@@ -100,7 +104,7 @@ def _by_length(matches: Sequence[Match], answers: Mapping[int, list[list[str]]])
         length = fmean(len(text) for text in answers[match.prompt_id][1])
         label = next(label for low, high, label in LENGTHS if low <= length < high)
         rates[label].append(match.win_rate)
-    return [{"label": _(label)} | mean_win_rate(rates[label]) for *_range, label in LENGTHS if label in rates]
+    return [{"label": label} | mean_win_rate(rates[label]) for *_range, label in LENGTHS if label in rates]
 
 
 def _regressions(
@@ -148,7 +152,8 @@ def human_win_rate(round: Round) -> JsonObject | None:
     if not by_item:
         return None
     rate = mean_win_rate([fmean(rates) for rates in by_item.values()])
-    return {"name": "people", "by": _("annotators (blind)"), "must": "keep"} | rate
+    people: JsonObject = {"name": "people", "must": "keep"}
+    return people | {"by": judge_label(people)} | rate
 
 
 def disputed_judgments(

@@ -2,7 +2,7 @@
 the translations.
 
 The thresholds are fields of `RoundSettings`. A gate whose figure is missing is passed, and says so. Labels and sentences are
-in the current language; a round stores them.
+in the current language; a round stores them in all languages of the site (`training.rounds.steps.gate_steps`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from annotation.logic import judge_trust
 from annotation.logic.judge_trust import Comparison
@@ -43,6 +43,12 @@ Report = Mapping[str, Any]
 MAX_INTERVAL = 0.2
 """Width of the interval of the annotators' agreement above which too few answers were judged by several of them to tell agreement
 from chance: then the gate holds no round."""
+REWARD_MODELS = {
+    "reward": gettext_noop("the reward model"),
+    "second": gettext_noop("the second reward model"),
+    "safety": gettext_noop("the safety reward model"),
+}
+"""Those of a round that score the policy's answers. The policy is trained with the first."""
 SAFETY_JUDGES = ("safety", "tagged")
 """Names of the win rates on prompts with the safety tag."""
 MIN_WIN_RATE = 0.5
@@ -126,7 +132,7 @@ def reward_gates(
         ),
         _gate(
             "accuracy",
-            _("Accuracy"),
+            _("Held-out accuracy"),
             accuracy,
             settings.min_accuracy,
             is_minimum=True,
@@ -303,6 +309,17 @@ def ai_agreement_gate(comparison: Comparison | None, settings: RoundSettings, *,
     )
 
 
+def judge_label(wins: Report) -> str:
+    """Who judged, in the current language. wins: an entry of the report's `wins`."""
+    if wins["name"] == "people":
+        return _("annotators (blind)")
+    if "tag" in wins:
+        values = {"judge": _(REWARD_MODELS[wins["reward_model"]]), "tag": wins["tag"]}
+        return _("%(judge)s, on prompts tagged %(tag)s") % values
+    # an entry of a round before there were tags has its label only
+    return _(REWARD_MODELS[wins["name"]]) if wins["name"] in REWARD_MODELS else str(wins["by"])
+
+
 def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
     """The gates of a new policy. report: of `training.rounds.evaluation.compare_policies`, with `kl`."""
     kl, ratio = report.get("kl"), report.get("length_ratio")
@@ -368,8 +385,9 @@ def _win_rate_gate(wins: Mapping[str, Any]) -> Gate:
             " not be below %(threshold)s, or the policy has overfitted to the reward model.",
             wins["prompts"],
         )
+    judge = judge_label(wins)
     values = {
-        "judge": wins["by"],
+        "judge": judge,
         "share": _percent(wins["mean"]),
         "low": _percent(low),
         "high": _percent(high),
@@ -378,7 +396,7 @@ def _win_rate_gate(wins: Mapping[str, Any]) -> Gate:
     }
     return Gate(
         f"wins_{wins['name']}",
-        _("Win rate by %(judge)s") % {"judge": wins["by"]},
+        _("Win rate by %(judge)s") % {"judge": judge},
         wins["mean"],
         MIN_WIN_RATE,
         passed,

@@ -87,7 +87,7 @@ def build_timeline(round: Round, awaited: Awaited | None = None) -> list[StepLin
                     for part in planned["parts"]
                     if isinstance(step, RunStep) and part["part"] in by_part
                 ],
-                gates=[_gate_line(gate) for gate in round.gates if gate["step"] == step.name],
+                gates=[_gate_line(gate) for gate in round.localized_gates if gate["step"] == step.name],
                 expands_gates=step.expands_gates,
                 seconds=round.estimate.get("steps", {}).get(planned["name"]),
                 awaits=awaited if index == round.step_index and round.is_open else None,
@@ -145,10 +145,10 @@ def status_sentence(round: Round) -> str:
             return round.error
         case Round.State.HELD:
             text = _(
-                "A gate was not passed. %(error)s Keep the current policy and go on to its new answers, overrule the gate with a"
-                " reason, repeat a part of the round, or cancel it."
+                "Not passed: %(gates)s. Keep the current policy and go on to its new answers, overrule the gate with a reason,"
+                " repeat a part of the round, or cancel it."
             )
-            return text % {"error": round.error}
+            return text % {"gates": ", ".join(round.holding_gates)}
         case Round.State.AWAITING:
             text = _("%(model)s is ready. Check the results, then promote it or not.")
             return text % {"model": round.policy_after}

@@ -19,6 +19,7 @@ from training.configs import ConfigError
 from training.errors import RunError, describe_error
 from training.models import Loop, Round, Run
 from training.rounds import charts, transitions
+from training.rounds.evaluation import overoptimisation_warning
 from training.rounds.forms import LoopForm
 from training.rounds.gates import describe_gates
 from training.rounds.plan import describe_learning_rates, draft_round
@@ -103,7 +104,7 @@ def _details(round: Round) -> dict[str, Any]:
 
 def _summary(round: Round) -> dict[str, Any]:
     gates = {gate["name"]: gate for gate in round.gates}
-    win_rate = next(iter(charts.win_rates(round.report.get("wins", []))), None)
+    win_rate = next(iter(charts.win_rates(round.report)), None)
     return {
         "round": round,
         "status": status_sentence(round),
@@ -181,9 +182,10 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         "me": me,
         "project": me.project,
         **_details(round),
-        "win_rates": charts.win_rates(report.get("wins", [])),
-        "by_tag": charts.win_rates(report.get("by_tag", [])),
-        "by_length": charts.win_rates(report.get("by_length", [])),
+        "win_rates": charts.win_rates(report),
+        "by_tag": charts.win_rates_by_tag(report),
+        "by_length": charts.win_rates_by_length(report),
+        "overoptimisation": overoptimisation_warning(report["wins"]) if report.get("wins") else "",
         "reward_by_kl": charts.reward_by_kl(report.get("reward_by_kl", [])),
         "last_rewards": charts.last_rewards(report.get("reward_by_kl", [])),
         "disputed": Judgment.objects.filter(pk__in=disputed).select_related("item__prompt", "annotator")
@@ -193,17 +195,28 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         if report.get("wins")
         else describe_gates(settings_of(round), with_judge=asks_judge(round.recipe)),
         "recipe": RECIPES[round.recipe],
-        "overrules": _with_usernames(round.overrules),
+        "overrules": _describe_overrules(round),
         "retriable": [step for step in round.plan if step["name"] in retriable],
         "settings": LoopForm.describe(round.options),
     }
 
 
-def _with_usernames(overrules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With usernames in place of pseudonyms, except for erased accounts."""
-    users = User.objects.filter(pseudonym__in={item["by"] for item in overrules}, erased_at=None)
+def _describe_overrules(round: Round) -> list[dict[str, Any]]:
+    """With usernames in place of pseudonyms, except for erased accounts, and the gates' labels in the reader's language."""
+    users = User.objects.filter(pseudonym__in={item["by"] for item in round.overrules}, erased_at=None)
     names = {user.pseudonym: user.username for user in users}
-    return [item | {"by": names.get(item["by"], item["by"])} for item in overrules]
+    labels = {
+        stored["label"]: gate["label"]
+        for stored, gate in zip(round.gates, round.localized_gates, strict=True)
+    }
+    return [
+        item
+        | {
+            "by": names.get(item["by"], item["by"]),
+            "gates": [labels.get(label, label) for label in item["gates"]],
+        }
+        for item in round.overrules
+    ]
 
 
 @login_required

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings as site_settings
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop, override
 
 from annotation.actions import review, snapshots
 from annotation.models import ReviewFlag, Snapshot, User
 from training.models import Round, Run, is_failed
 from training.registry.actions import promote
 from training.rounds import evaluation
-from training.rounds.gates import Gate, policy_gates, reward_gates
+from training.rounds.gates import REWARD_MODELS, Gate, policy_gates, reward_gates
 from training.rounds.settings import settings_of
 from training.rounds.steps.base import ADVANCE, Step, StepResult
 from training.rounds.steps.comparison import compared_runs
@@ -24,33 +25,42 @@ from training.runs.outputs import read_responses, read_scores
 
 MAX_DISPUTED = 50
 """Judgments that one round sends to reviewers."""
-SCORERS = {
-    "reward": gettext_noop("the reward model"),
-    "second": gettext_noop("the second reward model"),
-    "safety": gettext_noop("the safety reward model"),
-}
+Describe = Callable[[], list[Gate]]
+"""Returns gates with their texts in the current language."""
 
 
 class GateStep(Step):
     """A step that holds the round where a gate is not passed, until a lead decides."""
 
     @abstractmethod
-    def evaluate(self, round: Round) -> list[Gate]:
-        """Compute the gates, and add to `round.report` what they are computed from."""
+    def evaluate(self, round: Round) -> Describe:
+        """Add to `round.report` what the gates are computed from, and return what computes them."""
 
     def on_pass(self, round: Round, actor: User | None = None) -> None:
         """What follows when all gates are passed, or `actor` overrules those that are not."""
 
     def check(self, round: Round) -> StepResult:
-        gates = [gate.to_dict() | {"step": self.name} for gate in self.evaluate(round)]
+        gates = [gate | {"step": self.name} for gate in _in_all_languages(self.evaluate(round))]
         round.gates = [gate for gate in round.gates if gate["step"] != self.name] + gates
         round.save(update_fields=["gates", "report", "policy_after"])
         failed = [gate["label"] for gate in gates if is_failed(gate)]
         if failed:
-            reason = _("Not passed: %(gates)s.") % {"gates": ", ".join(failed)}
+            reason = f"Not passed: {', '.join(failed)}."
             return StepResult(advance=False, state=Round.State.HELD, reason=reason)
         self.on_pass(round)
         return ADVANCE
+
+
+def _in_all_languages(describe: Describe) -> list[dict[str, Any]]:
+    """Gates as a round stores them: their texts in English, and in the site's other languages in `translations`, as a process
+    that works for nobody in particular does not know who will read them."""
+    with override("en"):
+        gates = [gate.to_dict() | {"translations": {}} for gate in describe()]
+    for language, _name in site_settings.LANGUAGES:
+        with override(language):
+            for gate, translated in zip(gates, describe(), strict=True):
+                gate["translations"][language] = {"label": translated.label, "sentence": translated.sentence}
+    return gates
 
 
 class RewardGates(GateStep):
@@ -60,11 +70,11 @@ class RewardGates(GateStep):
     does = "reward_gates"
     report_keys = ("odd",)
 
-    def evaluate(self, round: Round) -> list[Gate]:
+    def evaluate(self, round: Round) -> Describe:
         disputed = _disputed_judgments(round)
         review.flag_for_review(judgments=disputed, reason=ReviewFlag.Reason.REWARDS)
         round.report |= {"odd": disputed}
-        return [
+        return lambda: [
             *self._gates_of(round, "reward", round.snapshot, "%(gate)s"),
             *self._gates_of(round, "safety", round.safety_snapshot, _("Safety: %(gate)s")),
         ]
@@ -123,12 +133,12 @@ class PolicyGates(GateStep):
         *("kl", "reward_by_kl"),
     )
 
-    def evaluate(self, round: Round) -> list[Gate]:
+    def evaluate(self, round: Round) -> Describe:
         round.policy_after = new_policy(round)
         settings = settings_of(round)
         scorers = {
-            name: (_(label), read_scores(run))
-            for name, label in SCORERS.items()
+            name: read_scores(run)
+            for name in REWARD_MODELS
             if (run := round.run_of(f"compare-{name}")) is not None
         }
         report = evaluation.compare_policies(
@@ -140,4 +150,4 @@ class PolicyGates(GateStep):
         report["kl"] = answers.result.get("kl") if answers else None
         report["reward_by_kl"] = evaluation.reward_by_kl(improvement_runs(round))
         round.report |= report
-        return policy_gates(report=report, settings=settings)
+        return lambda: policy_gates(report=report, settings=settings)

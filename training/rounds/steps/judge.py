@@ -11,12 +11,12 @@ from annotation.analytics.ai_feedback import trust_report
 from annotation.logic import judge_trust
 from annotation.models import User
 from training.models import Round, Run
-from training.rounds.gates import Gate, ai_agreement_gate
+from training.rounds.gates import ai_agreement_gate
 from training.rounds.recipes import RECIPES, Judge, Revise
 from training.rounds.settings import settings_of
 from training.rounds.steps.ai_feedback import cascade_run, judge_model, judge_run
 from training.rounds.steps.base import PlannedPart, RoundContext, RunArguments, RunStep, planned_part
-from training.rounds.steps.gate_steps import GateStep
+from training.rounds.steps.gate_steps import Describe, GateStep
 from training.rounds.steps.improve import starting_policy
 from training.rounds.steps.new_items import FirstAnswers, NewAnswers
 
@@ -72,13 +72,14 @@ class JudgeGate(GateStep):
     def is_needed(self, context: RoundContext) -> bool:
         return bool(context.recipe.stages_of(Judge))
 
-    def evaluate(self, round: Round) -> list[Gate]:
+    def evaluate(self, round: Round) -> Describe:
         run = judge_run(round)
         if run is None or run.output_opinion_set is None:
-            return []
+            return list
         report = trust_report(run.output_opinion_set)
         comparison = report.trust.comparison
-        gate = ai_agreement_gate(comparison, settings_of(round), holds=RECIPES[round.recipe].needs_ai)
+        settings, holds = settings_of(round), RECIPES[round.recipe].needs_ai
+        gate = ai_agreement_gate(comparison, settings, holds=holds)
         # what cannot be measured counts as it is: a lead answers for it
         use: dict[str, float | None] = {"scale": 1.0, "weight": 1.0}
         if not gate.passed:
@@ -87,7 +88,7 @@ class JudgeGate(GateStep):
             use = {"scale": report.scale, "weight": judge_trust.weight(comparison.judge.low)}
             use["threshold"] = report.cascade.threshold if report.cascade else None
         round.report |= {"ai": {"opinion_set": run.output_opinion_set.number} | use}
-        return [gate]
+        return lambda: [ai_agreement_gate(comparison, settings, holds=holds)]
 
     def on_pass(self, round: Round, actor: User | None = None) -> None:
         """A lead who overrules the gate answers for the judge: its opinions count as they are."""
