@@ -52,7 +52,7 @@ RUN_REPORT = {
     "criteria_correlation": [[0.25] * (1 + len(CRITERIA))] * (1 + len(CRITERIA)),
 }
 ROUND_REPORT = {
-    "wins": [{"by": "people", "mean": 0.6, "low": 0.5, "high": 0.7, "prompts": 60}],
+    "wins": [{"name": "people", "mean": 0.6, "low": 0.5, "high": 0.7, "prompts": 60}],
     "reward_by_kl": [{"name": "PPO run 1", "points": [[0.0, 0.1], [1.2, 0.9], [4.2, 1.0]]}],
 }
 
