@@ -16,6 +16,7 @@ from annotation import analytics
 from annotation.actions import uploads
 from annotation.audit import VERBS
 from annotation.logic.response_flags import label
+from annotation.logic.translation import format_percent
 
 register = template.Library()
 
@@ -35,9 +36,9 @@ def percent(value: object) -> str:
 
 
 @register.filter
-def as_percent(value: object) -> str:
+def as_percent(value: object, decimals: int = 0) -> str:
     """`0.613 -> "61%"`."""
-    return "" if value in MISSING else f"{100 * float(str(value)):.0f}%"
+    return "" if value in MISSING else format_percent(float(str(value)), decimals)
 
 
 @register.filter
