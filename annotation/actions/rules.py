@@ -300,8 +300,8 @@ def _outlier_sentence(outlier: Outlier) -> str:
 def _sentence(rule: Rule, measured: Measurement) -> str:
     if rule.measure == Rule.Measure.SECONDS:
         return _(
-            "Your median time is %(seconds)s seconds per item, over %(judgments)s judgments; at least %(below)s are expected. Please"
-            " take your time."
+            "Your median time is %(seconds)s seconds per item, over %(judgments)s judgments; at least %(below)s are expected."
+            " Please take your time."
         ) % {
             "seconds": f"{measured.value:.0f}",
             "judgments": measured.judgments,

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import uuid
+from math import sqrt
+from statistics import stdev
 
 import pytest
 
 from annotation.actions import judgments, leases
 from annotation.actions.leases import Lease
+from annotation.logic.agreement import wilson
 from annotation.models import Author, Item, Judgment, Prompt, Response, User
 from tests import builders
 from tests.annotation.queue_case import expire
@@ -28,11 +31,17 @@ def test_a_match_counts_every_pair_of_answers_and_ties_as_halves() -> None:
 
 
 def test_an_interval_is_over_prompts() -> None:
-    rate = mean_win_rate([1.0, 0.0, 1.0, 1.0])
+    rate = mean_win_rate([1.0, 0.0, 1.0, 1.0] * 10)
     assert rate["mean"] == 0.75
-    assert rate["low"] == pytest.approx(0.75 - 1.96 * 0.5 / 2)
-    assert rate["high"] == 1.0
-    assert mean_win_rate([1.0]) == {"mean": 1.0, "low": 0.0, "high": 1.0, "prompts": 1}
+    assert rate["low"] == pytest.approx(0.75 - 1.96 * stdev([1.0, 0.0, 1.0, 1.0] * 10) / sqrt(40))
+    assert mean_win_rate([]) == {"mean": 0.5, "low": 0.0, "high": 1.0, "prompts": 0}
+
+
+@pytest.mark.parametrize("count", [1, 5, 100])
+def test_prompts_that_all_agree_leave_an_interval(count: int) -> None:
+    rate = mean_win_rate([1.0] * count)
+    assert (rate["low"], rate["high"]) == pytest.approx(wilson(count, count))
+    assert rate["low"] < 1.0
 
 
 def test_scores_belong_to_the_new_policy_s_answers_first() -> None:

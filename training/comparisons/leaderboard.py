@@ -17,7 +17,7 @@ from annotation.logic.consensus import bradley_terry, bradley_terry_errors
 from annotation.models import Author, Project
 from annotation.models.judgments import is_current
 from training.comparisons.pairs import SHARE
-from training.runs.comparisons import cautious_win_rate
+from training.runs.comparisons import mean_win_rate
 
 JsonObject = dict[str, Any]
 BLOCKS, RESAMPLES = 200, 100
@@ -80,7 +80,7 @@ class PolicyRating:
 @dataclass(frozen=True)
 class PairRate:
     """How often the first of two authors is preferred to the second, by `judge`: a reward model's name, or empty for people.
-    rate: as `cautious_win_rate` returns it, over prompts."""
+    rate: as `mean_win_rate` returns it, over prompts."""
 
     first: int
     second: int
@@ -120,14 +120,12 @@ def _rate_pairs(project: Project, filters: Filters) -> list[tuple[int, int, str,
     values["project"] = project.pk
     with connection.cursor() as cursor:
         cursor.execute(SHARES.format(conditions=conditions), values)
-        found = [
-            (first, second, "", cautious_win_rate(shares)) for first, second, shares in cursor.fetchall()
-        ]
+        found = [(first, second, "", mean_win_rate(shares)) for first, second, shares in cursor.fetchall()]
         cursor.execute(SCORED, {"project": project.pk})
         scored = cursor.fetchall()
         comparisons = [comparison for *_others, comparison in scored]
         cursor.execute(SCORED_SHARES, {"tag": filters.tag, "comparisons": comparisons})
-        rates = {comparison: cautious_win_rate(shares) for comparison, shares in cursor.fetchall()}
+        rates = {comparison: mean_win_rate(shares) for comparison, shares in cursor.fetchall()}
     newest_first = sorted(scored, key=lambda row: -row[-1])
     return found + [
         (policy, baseline, scorer, rates[comparison])

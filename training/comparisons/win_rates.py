@@ -13,7 +13,7 @@ from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.models import Project
 from training.comparisons.pairs import JUDGED, SHARE, Pair
 from training.models import Comparison
-from training.runs.comparisons import cautious_win_rate
+from training.runs.comparisons import mean_win_rate
 
 JsonObject = dict[str, Any]
 LENGTHS = (
@@ -64,7 +64,7 @@ def _by_reward(_project: Project, _filters: Filters, comparison: int, sign: int)
 
 
 def _summary(rows: list[tuple[float, list[str], str, float]]) -> JsonObject:
-    """`{all, held_out, tags, lengths}`: the mean win rate over prompts as `cautious_win_rate` returns it, the number of held-out
+    """`{all, held_out, tags, lengths}`: the mean win rate over prompts as `mean_win_rate` returns it, the number of held-out
     prompts, and the same by tag and by length, each with its `label`."""
     tags: dict[str, list[float]] = defaultdict(list)
     lengths: dict[str, list[float]] = defaultdict(list)
@@ -73,12 +73,10 @@ def _summary(rows: list[tuple[float, list[str], str, float]]) -> JsonObject:
             tags[tag].append(rate)
         lengths[next(label for low, high, label in LENGTHS if low <= longer < high)].append(rate)
     return {
-        "all": cautious_win_rate([row[0] for row in rows]),
+        "all": mean_win_rate([row[0] for row in rows]),
         "held_out": sum(split == "held_out" for _rate, _tags, split, _longer in rows),
-        "tags": [{"label": tag} | cautious_win_rate(tags[tag]) for tag in sorted(tags)],
+        "tags": [{"label": tag} | mean_win_rate(tags[tag]) for tag in sorted(tags)],
         "lengths": [
-            {"label": label} | cautious_win_rate(lengths[label])
-            for *_ratio, label in LENGTHS
-            if label in lengths
+            {"label": label} | mean_win_rate(lengths[label]) for *_ratio, label in LENGTHS if label in lengths
         ],
     }

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 RESAMPLES = 1000
 SEED = 0
+FEW = 30
+"""Clusters below which those that were seen say too little of those that were not."""
 
 
 def noise_ceiling(agreement: float) -> float:
@@ -24,11 +26,16 @@ def noise_ceiling(agreement: float) -> float:
 
 
 def mean_interval(clusters: Sequence[Sequence[float]]) -> list[float] | None:
-    """The 95% interval [low, high] of the mean of all numbers, by a bootstrap over clusters (prompts), since what belongs to
-    one prompt is alike; None with fewer than two clusters. The same numbers always give the same interval."""
+    """The 95% interval [low, high] of the mean of all numbers from 0 to 1, by a bootstrap over clusters (prompts), since what
+    belongs to one prompt is alike; None with fewer than two clusters. Of fewer than `FEW`, and where all are alike, two
+    clusters of zeros and two of ones are added (Agresti and Coull 1998), or a few that agree by chance would seem certain. The
+    same numbers always give the same interval."""
     sums = [(sum(cluster), len(cluster)) for cluster in clusters if cluster]
     if len(sums) < 2:
         return None
+    if len(sums) < FEW or len({total / count for total, count in sums}) == 1:
+        size = sum(count for _, count in sums) / len(sums)
+        sums += [(0.0, size), (size, size)] * 2
     rng = random.Random(SEED)  # noqa: S311 - no secret
     means = []
     for _ in range(RESAMPLES):

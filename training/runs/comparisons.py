@@ -49,20 +49,15 @@ def match_prompts(answers: Mapping[int, list[list[str]]], scores: Mapping[int, l
 
 
 def mean_win_rate(rates: Sequence[float]) -> JsonObject:
-    """The mean of the prompts' win rates with its 95% interval, which is [0, 1] for fewer than two."""
-    if len(rates) < 2:
-        return {"mean": fmean(rates) if rates else 0.5, "low": 0.0, "high": 1.0, "prompts": len(rates)}
-    mean = fmean(rates)
-    half = 1.96 * stdev(rates) / math.sqrt(len(rates))
-    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "prompts": len(rates)}
-
-
-def cautious_win_rate(rates: Sequence[float]) -> JsonObject:
-    """The same; of fewer than `FEW` prompts with Wilson's interval, which has a width even if all of them agree."""
-    rate = mean_win_rate(rates)
-    if len(rates) < FEW:
-        rate["low"], rate["high"] = wilson(sum(rates), len(rates))
-    return rate
+    """The mean of the prompts' win rates with its 95% interval. Of fewer than `FEW` prompts, and where all are alike, it is
+    Wilson's, which has a width even if all of them agree."""
+    count, mean = len(rates), fmean(rates) if rates else 0.5
+    if count < FEW or len(set(rates)) == 1:
+        low, high = wilson(sum(rates), count)
+    else:
+        half = 1.96 * stdev(rates) / math.sqrt(count)
+        low, high = max(0.0, mean - half), min(1.0, mean + half)
+    return {"mean": mean, "low": low, "high": high, "prompts": count}
 
 
 def store_comparison(
@@ -77,7 +72,7 @@ def store_comparison(
         return None
     prompts = [match.prompt_id for match in matches]
     held_out = Prompt.objects.filter(pk__in=prompts, split=Prompt.Split.HELD_OUT).count()
-    win_rate = cautious_win_rate([match.win_rate for match in matches]) | {"held_out": held_out}
+    win_rate = mean_win_rate([match.win_rate for match in matches]) | {"held_out": held_out}
     comparison = Comparison.objects.create(
         run=run, scorer=run.model, policy=new, baseline=old, win_rate=win_rate
     )

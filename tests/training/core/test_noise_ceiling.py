@@ -62,3 +62,11 @@ def test_clusters_that_are_alike_have_a_wider_interval_than_single_numbers() -> 
     assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
     assert mean_interval(alike) == wide
     assert mean_interval([[1.0, 0.0], []]) is None
+
+
+def test_a_few_that_agree_are_not_certain() -> None:
+    low, high = mean_interval([[1.0, 1.0]] * 3) or (1, 1)
+    assert low < 0.6
+    assert high == 1.0
+    low, _high = mean_interval([[1.0]] * 200) or (1, 1)
+    assert 0.96 < low < 1.0
