@@ -316,8 +316,7 @@ def judge_label(wins: Report) -> str:
     if "tag" in wins:
         values = {"judge": _(REWARD_MODELS[wins["reward_model"]]), "tag": wins["tag"]}
         return _("%(judge)s, on prompts tagged %(tag)s") % values
-    # an entry of a round before there were tags has its label only
-    return _(REWARD_MODELS[wins["name"]]) if wins["name"] in REWARD_MODELS else str(wins["by"])
+    return _(REWARD_MODELS[wins["name"]])
 
 
 def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
