@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from django.conf import settings
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -54,4 +55,4 @@ def document(name: str) -> Document:
     if name not in DOCUMENTS:
         raise KeyError(name)
     source = Path(settings.BASE_DIR, "docs", f"{name}.md").read_text(encoding="utf-8")
-    return render_document(source, path_of)
+    return render_document(source, path_of, lambda picture: static(f"help/{picture}"))

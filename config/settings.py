@@ -233,7 +233,7 @@ LANGUAGES = [
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [BASE_DIR / "static", ("help", BASE_DIR / "docs/pictures")]
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR / "static"))).resolve()
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # collected: compressed and with hashed names, so that browsers can cache them for ever

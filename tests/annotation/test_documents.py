@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.contrib.staticfiles import finders
 from django.urls import reverse
 
 from annotation import navigation
@@ -37,7 +39,9 @@ def test_links_of_documents_lead_somewhere(name: str) -> None:
     html = document(name).html
     assert document(name).title
     assert "<h1" not in html
-    assert "<img" not in html
+    assert "&lt;picture" not in html
+    for address in re.findall('(?:src|srcset)="([^"]*)"', html):
+        assert finders.find(address.removeprefix(settings.STATIC_URL)), address
     for href in re.findall('href="([^"]*)"', html):
         path, _, heading = href.partition("#")
         if not path.startswith(("http:", "https:")):
@@ -48,18 +52,33 @@ def test_links_of_documents_lead_somewhere(name: str) -> None:
 
 def test_a_document_is_html_with_ids_and_no_links_that_keys_do_not_expect() -> None:
     source = (
-        "# The *title*\n\n![a picture](x.png)\n\nOne\nline, [a guide](a.md#b-c), [a file](../x/y.py).\n\n"
+        '# The *title*\n\n![a "picture"](pictures/x-light.png)\n\n![a plot](../benchmarks/y.svg)\n\nOne\nline, [a guide](a.md#b-c), [a file](../x/y.py).\n\n'
         '## Two <b> & `code`\n\n<script>alert("x")</script>\n\n| a |\n|---|\n| b |\n'
     )
-    shown = render_document(source, lambda name: f"/help/{name}/" if name == "a" else "")
+    shown = render_document(
+        source, lambda name: f"/help/{name}/" if name == "a" else "", "/pictures/{}".format
+    )
     assert shown.title == "The title"
     assert [heading.text for heading in shown.headings] == ["Two <b> & code"]
     assert f'<h2 id="{shown.headings[0].id}">' in shown.html
     assert '<p>One\nline, <a href="/help/a/#b-c">a guide</a>, a file.</p>' in shown.html
+    picture = '<source media="(prefers-color-scheme: dark)" srcset="/pictures/x-dark.png"><img src="/pictures/x-light.png"'
+    assert f'{picture} alt="a &quot;picture&quot;" loading="lazy">' in shown.html
+    assert "y.svg" not in shown.html
     assert "<script" not in shown.html
     assert "aria-hidden" not in shown.html
     assert "<br" not in shown.html
     assert '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>' in shown.html
+
+
+def test_a_picture_of_two_themes_is_one_picture() -> None:
+    source = (
+        '# T\n\n<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="pictures/a-dark.png">\n'
+        '  <img alt="A page" src="pictures/a-light.png">\n</picture>\n'
+    )
+    html = render_document(source, str, str).html
+    assert html.count("<picture>") == html.count("<img") == 1
+    assert "&lt;" not in html
 
 
 class HelpTests(PalateTestCase):
