@@ -7,9 +7,11 @@ from typing import Any, cast
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.http import Http404, QueryDict
+from django.utils.translation import override
 
 from annotation import analytics
 from annotation.access import Role, project_for
@@ -31,6 +33,18 @@ def readable_project(user: User | AnonymousUser, slug: str) -> Project | None:
         return project_for(user, slug, Role.LEAD, Role.REVIEWER)
     except (Http404, PermissionDenied):
         return None
+
+
+def language_of_page(query: bytes) -> str:
+    """The language that the address of a socket names, if the site has it, or else the site's own."""
+    language = QueryDict(query).get("language", "")
+    return language if language in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
+
+
+@database_sync_to_async
+def queue_in_language(project: Project, language: str) -> dict[str, Any]:
+    with override(language):
+        return analytics.queue_status(project)
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
@@ -58,6 +72,7 @@ class ProjectConsumer(LiveConsumer):
         self.clock: asyncio.Task[None] | None = None
         self.slug: str = self.scope["url_route"]["kwargs"]["slug"]
         self.user = cast("User | AnonymousUser", self.scope["user"])
+        self.language = language_of_page(self.scope["query_string"])
         project = await readable_project(self.user, self.slug)
         if project is None:
             await self.close(code=NOT_ALLOWED)
@@ -99,5 +114,5 @@ class ProjectConsumer(LiveConsumer):
         if project is None:
             await self.close(code=NOT_ALLOWED)
             return
-        queue = await database_sync_to_async(analytics.queue_status)(project)
+        queue = await queue_in_language(project, self.language)
         await self.send_json({"kind": "queue", "queue": queue})

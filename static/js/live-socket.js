@@ -19,7 +19,10 @@ export function openLiveSocket(path, onMessage) {
   }
 
   function connect() {
-    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`);
+    const language = document.documentElement.lang; // of the sentences that come
+    const socket = new WebSocket(
+      `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}?language=${language}`,
+    );
     socket.addEventListener("open", () => {
       pause = 500;
       connected = true;

@@ -74,11 +74,11 @@ def cookie_of(name: str) -> bytes:
 class Socket:
     """One end of a WebSocket, the site being at the other."""
 
-    def __init__(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, path: str, headers: list[tuple[bytes, bytes]], query: str = "") -> None:
         scope = {
             "type": "websocket",
             "path": path,
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": headers,
             "subprotocols": [],
         }
@@ -103,11 +103,13 @@ class Socket:
 
 
 @asynccontextmanager
-async def socket(path: str, who: str | None, origin: bytes = ALLOWED_HOST) -> AsyncIterator[Socket]:
+async def socket(
+    path: str, who: str | None, origin: bytes = ALLOWED_HOST, query: str = ""
+) -> AsyncIterator[Socket]:
     headers = [(b"origin", origin)]
     if who:
         headers.append((b"cookie", await in_thread(cookie_of, who)))
-    page = Socket(path, headers)
+    page = Socket(path, headers, query)
     await page.connect()
     try:
         yield page
@@ -124,6 +126,20 @@ async def test_it_sends_the_whole_state_on_connecting(run: Run) -> None:
         event = await page.receive()
     assert (event["kind"], event["run_kind"], event["state"]) == ("everything", "reward", "running")
     assert event["curves"] == {"loss": [[5, 0.7]]}
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("", "Everything in the queue is judged."),
+        ("language=de", "Alles in der Warteschlange ist beurteilt."),
+        ("language=%00", "Everything in the queue is judged."),
+    ],
+)
+async def test_the_queue_is_told_in_the_page_s_language(run: Run, query: str, sentence: str) -> None:
+    async with socket(f"/ws/p/{run.project.slug}/", "alice", query=query) as page:
+        event = await page.next_of("queue")
+    assert event["queue"]["outlook"] == sentence
 
 
 async def test_it_forwards_the_worker_s_events(run: Run) -> None:
