@@ -143,7 +143,9 @@ class DisplayForm(forms.ModelForm):
             (code, get_language_info(code)["name_local"]) for code, _english in settings.LANGUAGES
         ]
         self.fields["language"] = forms.ChoiceField(
-            required=False, label=_("Language"), choices=[("", _("As the browser asks")), *names_of_languages]
+            required=False,
+            label=_("Language"),
+            choices=[("", _("The browser’s language")), *names_of_languages],
         )
         if len(settings.LANGUAGES) == 1:
             del self.fields["language"]

@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -28,6 +28,7 @@ from annotation.actions.sessions import end_sessions, sessions
 from annotation.forms.account import DisplayForm, EraseForm, TokenForm
 from annotation.http.streaming import stream_response
 from annotation.logic.time_zones import zone_named
+from annotation.middleware import language_of
 from annotation.models import ApiToken, Judgment, User
 
 
@@ -58,7 +59,8 @@ def account_display(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, TokenForm(), display_form=form)
     form.save()
-    messages.success(request, _("Your settings are saved."))
+    with override(language_of(request)):  # which may have changed
+        messages.success(request, _("Your settings are saved."))
     return redirect("account")
 
 

@@ -120,6 +120,11 @@ class DisplayTests(PalateTestCase):
         self.first_visit("Europe/Berlin")
         assert self.zone() == "Asia/Kolkata"
 
+    def test_a_new_language_is_that_of_the_answer(self) -> None:
+        values = {"time_zone": "UTC", "language": "de"}
+        page = self.client.post(reverse("account-display"), values, follow=True)
+        self.assertContains(page, "Ihre Einstellungen sind gespeichert.")
+
     def test_it_is_changed_on_the_account_page(self) -> None:
         response = self.client.post(reverse("account-display"), {"time_zone": "Europe/Berlin"})
         self.assertRedirects(response, "/account/")

@@ -52,7 +52,8 @@ def test_links_of_documents_lead_somewhere(name: str) -> None:
 
 def test_a_document_is_html_with_ids_and_no_links_that_keys_do_not_expect() -> None:
     source = (
-        '# The *title*\n\n![a "picture"](pictures/x-light.png)\n\n![a plot](../benchmarks/y.svg)\n\nOne\nline, [a guide](a.md#b-c), [a file](../x/y.py).\n\n'
+        '# The *title*\n\n![a "picture"](pictures/x-light.png)\n\n![a plot](../benchmarks/y.svg)\n\n'
+        "One\nline, [a guide](a.md#b-c), [a file](../x/y.py).\n\n"
         '## Two <b> & `code`\n\n<script>alert("x")</script>\n\n| a |\n|---|\n| b |\n'
     )
     shown = render_document(
