@@ -13,6 +13,7 @@ from annotation.store import MissingObject
 from tests import builders
 from training.errors import RunError
 from training.models import Run
+from training.registry.actions import add_model
 from training.registry.model_sources import check_location, check_server, check_settings, put_model
 from training.runs.actions import resume_run, start_run
 
@@ -70,7 +71,7 @@ def test_what_is_missing_is_never_looked_for_on_a_hub(
     monkeypatch.setattr(settings, "MODEL_DIRS", [str(tmp_path)])
     monkeypatch.chdir(tmp_path)
     model(tmp_path / "org" / "name")
-    for location in ("org/name", "runs/3/output", "./org/name", str(tmp_path / "org" / "name")):
+    for location in ("org/name", "runs/3/output", "./org/name"):
         assert "is no location of a model" in refusal(location)
         with pytest.raises(RunError, match="is no location of a model"):
             put_model(location, tmp_path / "job")
@@ -78,10 +79,21 @@ def test_what_is_missing_is_never_looked_for_on_a_hub(
     assert put_model(here, tmp_path / "job") == str(tmp_path / "org" / "name")
     assert put_model("hub:org/name@v1", tmp_path / "job") == "hub:org/name@v1"
     shutil.rmtree(tmp_path / "org")
-    with pytest.raises(RunError, match=r"no folder .* MODEL_DIRS"):
+    with pytest.raises(RunError, match=r"no folder .* \(MODEL_DIRS\)"):
         put_model(here, tmp_path / "job")
     with pytest.raises(MissingObject, match="ARTIFACT_STORE"):
         put_model(f"store:runs/3/{64 * 'a'}", tmp_path / "job")
+
+
+@pytest.mark.django_db
+def test_a_folder_may_be_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "MODEL_DIRS", [str(tmp_path)])
+    project: Project = builders.project(builders.user("alice", is_staff=True), k=2)
+    model(tmp_path / "mine")
+    added = add_model(project=project, kind="policy", name="mine", location=str(tmp_path / "mine"))
+    assert added.location == f"file:{tmp_path / 'mine'}"
+    with pytest.raises(RunError, match=f"no folder file:/etc below one of {tmp_path}"):
+        add_model(project=project, kind="policy", name="other", location="/etc")
 
 
 @pytest.mark.django_db

@@ -56,7 +56,7 @@ class ModelIn(serializers.Serializer[Any]):
     name = serializers.SlugField(max_length=120)
     location = serializers.CharField(
         max_length=500,
-        help_text="file:/folder, a folder below the administrator's MODEL_DIRS with a config.json and safetensors, or"
+        help_text="/folder (or file:/folder), below the administrator's MODEL_DIRS with a config.json and safetensors, or"
         " hub:org/name@revision.",
     )
     ask_hub = serializers.BooleanField(

@@ -42,12 +42,14 @@ def add_model(
     """Add a model to the registry. The first of its kind in a project becomes current, unless a round made it.
 
     Args:
-        location: see `model_sources.check_location`; of the store only the output of one of the project's own runs.
+        location: see `model_sources.check_location`, or the path of a folder; of the store only the output of one of the
+            project's own runs.
         run: the run that made it. If the name was taken meanwhile, the model gets a free one: no training is lost to a name.
 
     Raises:
         RunError: the name is taken, or the location may not be loaded.
     """
+    location = f"file:{location}" if location.startswith("/") else location
     if run is None:
         _check_owner(project, location)
         model_sources.check_location(location)

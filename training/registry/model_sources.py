@@ -44,10 +44,10 @@ def check_location(location: str) -> None:
         return
     if not location.startswith(("file:", "store:")):
         text = _(
-            "%(location)s is no location of a model: write file:/folder, below one of the administrator's MODEL_DIRS, or"
+            "%(location)s is no location of a model: write the path of a folder below one of %(folders)s, or"
             " hub:org/name@revision."
         )
-        raise RunError("location", text % {"location": location})
+        raise RunError("location", text % {"location": location, "folders": ", ".join(settings.MODEL_DIRS)})
     config = _read_config(location)
     if config is None:
         text = _("%(location)s is no model: it has no config.json that can be read.")
@@ -83,8 +83,10 @@ def folder_of(location: str) -> Path:
 
 
 def no_such_location(location: str) -> RunError:
-    text = _("There is no folder %(location)s below one of the administrator's MODEL_DIRS.")
-    return RunError("location", text % {"location": location})
+    text = _(
+        "There is no folder %(location)s below one of %(folders)s. The administrator can allow others (MODEL_DIRS)."
+    )
+    return RunError("location", text % {"location": location, "folders": ", ".join(settings.MODEL_DIRS)})
 
 
 def put_model(location: str, job_folder: Path) -> str:

@@ -415,7 +415,7 @@ class AddModelForm(forms.Form):
         max_length=500,
         label=gettext_lazy("Location"),
         help_text=gettext_lazy(
-            "file:/folder, on the server (safetensors), or hub:org/name@revision, on the Hugging Face hub."
+            "The path of a folder on the server (safetensors), or hub:org/name@revision, on the Hugging Face hub."
         ),
     )
     kind = forms.ChoiceField(
