@@ -30,7 +30,7 @@ def mean_interval(clusters: Sequence[Sequence[float]]) -> list[float] | None:
     belongs to one prompt is alike; None with fewer than two clusters. Of fewer than `FEW`, and where all are alike, two
     clusters of zeros and two of ones are added (Agresti and Coull 1998), or a few that agree by chance would seem certain. The
     same numbers always give the same interval."""
-    sums = [(sum(cluster), len(cluster)) for cluster in clusters if cluster]
+    sums: list[tuple[float, float]] = [(sum(cluster), len(cluster)) for cluster in clusters if cluster]
     if len(sums) < 2:
         return None
     if len(sums) < FEW or len({total / count for total, count in sums}) == 1:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from config.processes import StartError, site
 from training.chat_servers.local import stop_servers
 from training.demo.preferences import TASTES
+from training.management.commands.serve import say_what_stays
 from training.rounds.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Command(BaseCommand):
             self.stderr.write("Stopped. The same command continues from here.")
         finally:
             stop_servers()
+            say_what_stays(self)
 
     def play(self, address: str, options: Mapping[str, Any], stages: Stages) -> None:
         from training.demo.projects import PASSWORD, PEOPLE

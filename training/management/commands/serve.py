@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -29,3 +30,11 @@ class Command(BaseCommand):
             pass
         finally:
             stop_servers()
+            say_what_stays(self)
+
+
+def say_what_stays(command: BaseCommand) -> None:
+    if settings.EMBEDDED:
+        command.stderr.write(
+            "PostgreSQL and Valkey run on, for other commands; `python -m config.embedded stop` stops them."
+        )
