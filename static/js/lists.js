@@ -24,5 +24,18 @@ document.addEventListener("change", (event) => {
   if (box.matches("[data-check-page], [data-check-all], [data-check-row]")) showCount();
 });
 
+// with Shift, all rows from the last one that was pressed
+let last = null;
+document.addEventListener("click", (event) => {
+  if (!event.target.matches("[data-check-row]")) return;
+  const [boxes, box] = [[...rows()], event.target];
+  if (event.shiftKey && boxes.includes(last)) {
+    const ends = [boxes.indexOf(last), boxes.indexOf(box)];
+    for (const row of boxes.slice(Math.min(...ends), Math.max(...ends) + 1)) row.checked = box.checked;
+    showCount();
+  }
+  last = box;
+});
+
 document.addEventListener("htmx:afterSwap", showCount);
 showCount(); // a browser may restore the boxes of a page that one comes back to

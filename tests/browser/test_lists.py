@@ -114,6 +114,17 @@ def test_rows_are_selected_acted_on_and_put_back_by_keyboard(
     assert not Item.objects.exclude(state="open").exists()
 
 
+def test_shift_selects_the_rows_between(page: Page, sign_in: SignIn, alice: User, project: Project) -> None:
+    sign_in(page, alice)
+    page.goto(address(project))
+    bar, boxes = page.get_by_role("form", name="Selected rows"), page.locator("[data-check-row]")
+    boxes.nth(11).click()
+    boxes.nth(2).click(modifiers=["Shift"])
+    expect(bar).to_contain_text("10 selected")
+    boxes.nth(4).click(modifiers=["Shift"])
+    expect(bar).to_contain_text("7 selected")
+
+
 def test_without_scripts_a_list_is_filtered_and_acted_on(
     new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project
 ) -> None:
