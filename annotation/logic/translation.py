@@ -43,7 +43,7 @@ def ngettext(one: str, many: str, n: int) -> str:
 def format_number(value: float, decimals: int = 0) -> str:
     """A number with that many decimals and with the marks that the language of the current thread has for them and between
     thousands."""
-    return _format_number(value, decimals)
+    return _format_number(round(value, decimals) + 0.0, decimals)  # + 0.0: there is no "-0"
 
 
 def format_percent(share: float, decimals: int = 0) -> str:

@@ -16,6 +16,7 @@ def test_numbers_have_the_marks_of_the_reader_s_language(
     with override(language):
         assert format_number(12_345.678, 2) == number
         assert format_percent(0.5834, 1) == percent
+        assert not format_number(-0.004, 1).startswith("-")
         assert format_digits(0.012345, 3) == digits
 
 
@@ -23,6 +24,7 @@ def test_numbers_have_the_marks_of_the_reader_s_language(
     ("value", "text"),
     [
         (0.0, "0"),
+        (-0.0, "0"),
         (2.0, "2"),
         (-1.25, "-1.25"),
         (0.5, "0.5"),

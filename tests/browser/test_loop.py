@@ -70,14 +70,14 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     elsewhere(judge_items, project, alice)
     elsewhere(play, round, until="improve-1")
     expect(page.locator("[aria-current=step] h3")).to_have_text("Improve the policy by DPO")
-    expect(page.get_by_text("gates passed")).to_have_text("6 of 6 gates passed")
+    expect(page.get_by_text("gates passed")).to_have_text("3 gates passed, 3 without data")
 
     elsewhere(play, round, until="none")
     expect(page.get_by_text("round-1-policy is ready")).to_be_visible()
     page.get_by_role("button", name="Promote round-1-policy").click()
     expect(page.get_by_text("The new policy is now the current one.")).to_be_visible()
     elsewhere(play, round, until="none")
-    expect(page.locator(".round-status")).to_have_text("round-1-policy was promoted; every gate was passed.")
+    expect(page.locator(".round-status")).to_have_text("round-1-policy was promoted; every gate that had data was passed.")
     assert current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
 
     page.get_by_role("link", name="round-1-policy").first.click()
@@ -103,7 +103,7 @@ def test_a_lead_overrules_a_gate_and_must_say_why(
         "() => htmx.ajax('GET', document.querySelector('[data-live-url]').dataset.liveUrl, {target: '#live', swap: 'outerHTML'})"
     )  # as when something happens in the round
     overrule.click()
-    expect(page.get_by_text("alice overruled Accuracy: “Few people, all of them careful.”")).to_be_visible()
+    expect(page.get_by_text("alice overruled Held-out accuracy: “Few people, all of them careful.”")).to_be_visible()
     round.refresh_from_db()
     assert (round.state, round.step) == (Round.State.WORKING, "improve-1")
 

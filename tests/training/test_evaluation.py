@@ -141,6 +141,9 @@ class ComparedTests(PalateTestCase):
         assert [(wins["mean"], wins["must"]) for wins in report["wins"]] == [(0.5, "win"), (0.5, "keep")]
         assert [one["prompt"] for one in report["regressions"]] == ["Lost?", "Won?"]
         assert report["length_ratio"] == 2.0
+        assert not report["same_answers"]
+        same = {won: [["old"], ["old"]], lost: [["old"], ["old"]]}
+        assert evaluation.compare_policies(same, {"reward": scores}, safety_tag="safety")["same_answers"]
 
     def test_the_safety_model_compares_where_safety_is_at_stake(self) -> None:
         builders.imported(

@@ -130,6 +130,13 @@ def test_the_whole_interval_of_the_reward_model_must_be_above_one_half() -> None
     assert not of_policy(wins=[WIN | {"must": "win", "low": 0.5}])["wins_reward"].passed
 
 
+def test_few_prompts_and_few_pairs_are_said() -> None:
+    few = WIN | {"must": "win", "prompts": 29}
+    assert "chance decides much" in of_policy(wins=[few])["wins_reward"].sentence
+    assert "chance" not in of_policy(wins=[few | {"prompts": 30}])["wins_reward"].sentence
+    assert "chance decides much" in of_rewards(GOOD | {"pairs": 29})["accuracy"].sentence
+
+
 def test_others_must_only_not_be_sure_of_the_contrary() -> None:
     second = WIN | {"name": "second", "must": "keep"}
     assert of_policy(wins=[second | {"low": 0.4, "high": 0.52}])["wins_second"].passed

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.urls import reverse
+from django.utils import timezone
 
 from annotation.actions import import_rows, snapshots
 from annotation.models import Member
@@ -128,6 +129,30 @@ class OverviewTests(PalateTestCase):
         assert self.next() == "Decide"
         assert "It is a lead’s turn: alice." in self.sentence()
         self.assertContains(self.client.get(self.url()), round.get_absolute_url())
+
+    def test_a_policy_that_a_lead_decided_against_is_not_suggested(self) -> None:
+        first = policy(self.project)
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        round = round_helpers.make_loop(self.project, self.alice).rounds.create(
+            number=1,
+            plan=[],
+            step="",
+            step_since=timezone.now(),
+            recipe="dpo",
+            options={},
+            policy_before=first,
+        )
+        run = start_run(project=self.project, kind="generate", creator=self.alice)
+        finished(run)
+        round.policy_after = add_model(
+            project=self.project, kind="policy", name="round-1", location="x", parent=first, run=run
+        )
+        for decision, suggested in (("promoted", True), ("rejected", False)):
+            round.decision, round.state, round.finished_at = decision, "done", timezone.now()
+            round.save()
+            candidate = self.client.get(self.url()).context["loop"].candidate
+            assert (candidate == round.policy_after) == suggested
 
     def test_a_failed_run_is_not_a_step_done(self) -> None:
         policy(self.project)

@@ -70,6 +70,7 @@ def compare_policies(
         "length": {"new": _mean(new_length), "old": _mean(old_length)},
         "length_ratio": fmean(new_length) / fmean(old_length) if new_length and old_length else None,
         "overoptimised": overoptimisation_warning(wins),
+        "same_answers": bool(answers) and all(new == old for new, old in answers.values()),
     }
 
 

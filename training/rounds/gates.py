@@ -51,6 +51,8 @@ REWARD_MODELS = {
 """Those of a round that score the policy's answers. The policy is trained with the first."""
 SAFETY_JUDGES = ("safety", "tagged")
 """Names of the win rates on prompts with the safety tag."""
+FEW = 30
+"""Prompts, or pairs, below which a sentence says that they are few."""
 MIN_WIN_RATE = 0.5
 """Of the new policy over the old one: below it, the old one is preferred."""
 
@@ -185,18 +187,20 @@ def reward_gates(
 def _accuracy_text(pairs: int, *, fresh: bool) -> str:
     """The sentence for a number of pairs, with its placeholders."""
     if fresh:
-        return ngettext(
+        text = ngettext(
             "It agrees with annotators on %(share)s%(interval)s of %(n)s new held-out pair; the minimum is %(minimum)s.",
             "It agrees with annotators on %(share)s%(interval)s of %(n)s new held-out pairs; the minimum is %(minimum)s.",
             pairs,
         )
-    return ngettext(
-        "It agrees with annotators on %(share)s%(interval)s of %(n)s held-out pair, old ones among them; the minimum is"
-        " %(minimum)s.",
-        "It agrees with annotators on %(share)s%(interval)s of %(n)s held-out pairs, old ones among them; the minimum is"
-        " %(minimum)s.",
-        pairs,
-    )
+    else:
+        text = ngettext(
+            "It agrees with annotators on %(share)s%(interval)s of %(n)s held-out pair, old ones among them; the minimum is"
+            " %(minimum)s.",
+            "It agrees with annotators on %(share)s%(interval)s of %(n)s held-out pairs, old ones among them; the minimum is"
+            " %(minimum)s.",
+            pairs,
+        )
+    return " ".join([text, _("On so few pairs chance decides much.")]) if pairs < FEW else text
 
 
 def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
@@ -385,6 +389,8 @@ def _win_rate_gate(wins: Mapping[str, Any]) -> Gate:
             wins["prompts"],
         )
     judge = judge_label(wins)
+    if wins["prompts"] < FEW:
+        text = " ".join([text, _("On so few prompts chance decides much.")])
     values = {
         "judge": judge,
         "share": _percent(wins["mean"]),

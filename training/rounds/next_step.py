@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -75,10 +75,11 @@ class NextStep:
 
 def loop_status(project: Project, queue: Progress, members: Sequence[Member], ahead: Outlook) -> LoopStatus:
     snapshot = project.snapshots.first()
+    rejecting = Round.objects.filter(policy_after=OuterRef("pk"), decision=Round.Decision.REJECTED)
     versions = list(
-        ModelVersion.objects.filter(project=project).select_related(
-            "run", "run__snapshot", "run__reward_model__run__snapshot"
-        )
+        ModelVersion.objects.filter(project=project)
+        .annotate(was_rejected=Exists(rejecting))
+        .select_related("run", "run__snapshot", "run__reward_model__run__snapshot")
     )
     current = {version.kind: version for version in versions if version.current}
     policy = current.get(ModelVersion.Kind.POLICY)
@@ -104,7 +105,9 @@ def loop_status(project: Project, queue: Progress, members: Sequence[Member], ah
         reward=current.get(ModelVersion.Kind.REWARD),
         policy=policy,
         policies=len(policies),
-        candidate=newest if newest and policy and newest.pk > policy.pk and newest.run_id else None,
+        candidate=newest
+        if newest and policy and newest.pk > policy.pk and newest.run_id and not newest.was_rejected
+        else None,
         trained=frozenset(runs.values_list("kind", flat=True)),
         open_runs=tuple(
             Run.objects.filter(project=project, state__in=Run.OPEN_STATES).select_related("project")

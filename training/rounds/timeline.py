@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.labels import within_sentence
 from annotation.logic.translation import format_digits, format_number, format_percent
@@ -51,12 +52,21 @@ class StepLine:
     awaits: Awaited | None = None
 
     @property
-    def gates_passed(self) -> int:
-        return sum(gate.passed for gate in self.gates)
+    def gate_counts(self) -> str:
+        """How many gates were passed, had no data, and were not passed."""
+        unknown = sum(gate.passed and not gate.figure for gate in self.gates)
+        failed = sum(not gate.passed for gate in self.gates)
+        passed = len(self.gates) - unknown - failed
+        counts = [
+            ngettext("%(n)s gate passed", "%(n)s gates passed", passed) % {"n": passed},
+            ngettext("%(n)s without data", "%(n)s without data", unknown) % {"n": unknown} if unknown else "",
+            ngettext("%(n)s not passed", "%(n)s not passed", failed) % {"n": failed} if failed else "",
+        ]
+        return ", ".join(filter(None, counts))
 
     @property
     def shows_gates(self) -> bool:
-        return self.expands_gates or self.state != "done" or self.gates_passed < len(self.gates)
+        return self.expands_gates or self.state != "done" or not all(gate.passed for gate in self.gates)
 
 
 def awaited_by(round: Round) -> Awaited:
@@ -168,6 +178,8 @@ def _decision_sentence(round: Round) -> str:
             _("%(model)s was promoted though it did not pass: %(gates)s.")
             if failed
             else _("%(model)s was promoted; every gate was passed.")
+            if all(gate["figure"] is not None for gate in round.gates)
+            else _("%(model)s was promoted; every gate that had data was passed.")
         )
     else:
         text = (

@@ -130,7 +130,7 @@ class PolicyGates(GateStep):
     expands_gates = True
     report_keys = (
         *("wins", "by_tag", "by_length", "regressions", "length", "length_ratio", "overoptimised"),
-        *("kl", "reward_by_kl"),
+        *("same_answers", "kl", "reward_by_kl"),
     )
 
     def evaluate(self, round: Round) -> Describe:
