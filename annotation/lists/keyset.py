@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import F
 from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
 
+from annotation.db.sql_rows import SqlRows
 from annotation.lists.definition import Key, SortKey
 
 CSV_ROWS = 1000
@@ -89,6 +90,13 @@ class _Sorted:
     def _query(self, position: str, limit: int, descending: bool) -> list[Any]:
         assert isinstance(self.key, Key)
         names = [name for name, _type in self.key.fields]
+        if isinstance(self.rows, SqlRows):
+            parsed = self._parse(position) if position else ()
+            return (
+                []
+                if parsed is None
+                else self.rows.read(names, limit=limit, after=parsed, descending=descending)
+            )
         ordered = rows = self.rows.order_by(*(f"-{name}" if descending else name for name in names))
         if position:
             values = self._parse(position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -41,7 +42,7 @@ def act_on_rows(
     """Does the act whose button was pressed, `do`, to the rows `id`, or with `all` to the first `MAX_ROWS` that match `query`.
     Back to the list, with a message that has an undo. refused: the error of an act that cannot be done."""
     query = QueryDict(request.POST.get("query", ""))
-    back = reverse(definition.name, args=[me.project.slug]) + (f"?{query.urlencode()}" if query else "")
+    back = _address(definition.name, me, query.urlencode())
     name = request.POST.get("do", "")
     ids = _ids(request, me, definition, query)
     if name not in acts or not ids:
@@ -64,7 +65,7 @@ def undo(request: HttpRequest, me: Member, definition: ListDefinition, acts: Act
     found = bulk.recall(
         token=request.POST.get("token", ""), user=user, project=me.project, list_name=definition.name
     )
-    back = redirect(definition.name, me.project.slug)
+    back = redirect(_address(definition.name, me, urlencode(definition.parameters)))
     if found is None or found.act not in acts:
         messages.error(request, _("This can no longer be undone."))
         return back
@@ -81,6 +82,10 @@ def undo(request: HttpRequest, me: Member, definition: ListDefinition, acts: Act
         )
         messages.warning(request, text % {"n": format_number(left)})
     return back
+
+
+def _address(name: str, me: Member, query: str) -> str:
+    return reverse(name, args=[me.project.slug]) + (f"?{query}" if query else "")
 
 
 def _ids(request: HttpRequest, me: Member, definition: ListDefinition, query: QueryDict) -> list[int]:
@@ -109,7 +114,7 @@ def _report(
     token = changes and bulk.remember(
         user=current_user(request), project=me.project, list_name=definition.name, act=name, changes=changes
     )
-    address = reverse(f"{definition.name}-undo", args=[me.project.slug])
+    address = _address(f"{definition.name}-undo", me, urlencode(definition.parameters))
     # the template of messages makes a button of these tags
     tags = f"undo {address} {token}" if token else ""
     level = messages.SUCCESS if changes else messages.WARNING

@@ -45,7 +45,7 @@ VARIANTS = {
     "search": ("?q=Question", "?q=nothing+of+this+kind", "?q=nothing+of+this+kind&kind=answers"),
     "members": ("?page=5", "?q=person-4"),
     "audit": ("?page=50",),
-    "review": ("?page=5",),
+    "review": ("?after=0.3,1000", "?days=7", "?kind=gold", "?kind=flagged"),
     "progress": ("?days=7", "?tag=topic-3"),
     "quality": ("?days=7",),
     "notifications": ("?page=5",),
