@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotation.access import current_user
+from annotation.access import Role, current_user
 from annotation.actions import bulk
 from annotation.actions.bulk import MAX_ROWS, Change
 from annotation.lists.definition import ListDefinition, Text
@@ -24,23 +24,37 @@ from annotation.models import Member
 
 @dataclass(frozen=True)
 class BulkAct:
-    """An act on several rows, which takes `project`, `ids`, `actor` and `reason`. `done`: to how many it was done, in words."""
+    """An act on several rows, which takes `project`, `ids`, `actor` and the `fields` of its form. `done`: to how many it was
+    done, in words. `in_menu`: its button stands in a menu of the list's own, with its fields."""
 
     label: Text
     act: Callable[..., list[Change]]
     undo: Callable[..., int]
     done: Callable[[int], str]
     is_dangerous: bool = False
+    fields: tuple[str, ...] = ("reason",)
+    in_menu: bool = False
+    leads_only: bool = False
 
 
 Acts = Mapping[str, BulkAct]
 
 
+def acts_of(me: Member, acts: Acts) -> Acts:
+    """Those that somebody may do."""
+    return {name: act for name, act in acts.items() if me.role == Role.LEAD or not act.leads_only}
+
+
 def act_on_rows(
-    request: HttpRequest, me: Member, definition: ListDefinition, acts: Acts, refused: type[Exception]
+    request: HttpRequest,
+    me: Member,
+    definition: ListDefinition,
+    acts: Acts,
+    refused: type[Exception] | tuple[type[Exception], ...],
 ) -> HttpResponse:
     """Does the act whose button was pressed, `do`, to the rows `id`, or with `all` to the first `MAX_ROWS` that match `query`.
-    Back to the list, with a message that has an undo. refused: the error of an act that cannot be done."""
+    Back to the list, with a message that has an undo. refused: the errors of acts that cannot be done."""
+    acts = acts_of(me, acts)
     query = QueryDict(request.POST.get("query", ""))
     back = _address(definition.name, me, query.urlencode())
     name = request.POST.get("do", "")
@@ -49,9 +63,8 @@ def act_on_rows(
         messages.error(request, _("Select some rows, and press one of the buttons."))
         return redirect(back)
     try:
-        changes = acts[name].act(
-            project=me.project, ids=ids, actor=current_user(request), reason=request.POST.get("reason", "")
-        )
+        fields = {field: request.POST.get(field, "") for field in acts[name].fields}
+        changes = acts[name].act(project=me.project, ids=ids, actor=current_user(request), **fields)
     except refused as error:
         messages.error(request, str(error))
         return redirect(back)
