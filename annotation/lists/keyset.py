@@ -29,7 +29,7 @@ class RowPage:
 
 def read_page(rows: Any, key: SortKey, *, descending: bool, size: int, query: Mapping[str, str]) -> RowPage:
     """The page at the position in a query string; the first one where there is none, or nothing is before it."""
-    read = _Sorted(rows, key, descending)
+    read = SortedRows(rows, key, descending)
     before, after = query.get("before", ""), query.get("after", "")
     if before and (found := read.before(before, size + 1)):
         if len(found) > size:
@@ -51,14 +51,14 @@ def read_all(
     rows: Any, key: SortKey, *, descending: bool, size: int = CSV_ROWS
 ) -> Generator[list[Any], None, None]:
     """All rows, so many at a time, each a query of its own: no connection waits for a slow client."""
-    read = _Sorted(rows, key, descending)
+    read = SortedRows(rows, key, descending)
     found = read.after("", size)
     while found:
         yield found
         found = read.after(read.position(found[-1]), size) if len(found) == size else []
 
 
-class _Sorted:
+class SortedRows:
     """Rows in an order, read from a position on. The position of a row is the values of its key; of rows in memory, its id."""
 
     def __init__(self, rows: Any, key: SortKey, descending: bool) -> None:
@@ -69,6 +69,10 @@ class _Sorted:
         if not isinstance(self.key, Key):
             return str(_id(row))
         return ",".join(str(_attribute(row, name)) for name, _type in self.key.fields)
+
+    def is_position(self, text: str) -> bool:
+        """Whether it is the position of a row; of rows in memory, of one that is still there."""
+        return self._parse(text) is not None if isinstance(self.key, Key) else self._place(text) >= 0
 
     def after(self, position: str, limit: int) -> list[Any]:
         """The first rows after a position, or of all; empty where it is not one."""
@@ -83,6 +87,10 @@ class _Sorted:
             place = self._place(position)
             return self.rows[max(0, place - limit) : place] if place > 0 else []
         return self._query(position, limit, not self.descending)[::-1]
+
+    def all(self) -> list[Any]:
+        """All rows, which are in memory."""
+        return list(self.rows)
 
     def _place(self, position: str) -> int:
         return next((n for n, row in enumerate(self.rows) if str(_id(row)) == position), -1)
