@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from binascii import Error
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.utils.urls import remove_query_param, replace_query_param
 
+from annotation.api.pagination import FOLLOW, NEXT, PREVIOUS, cursor_link, read_cursor
 from annotation.lists.definition import ListDefinition, SortKey
 from annotation.lists.keyset import SortedRows
 
 PAGE_SIZE = 100
-NEXT, PREVIOUS = "next", "previous"
 
 
 class Ordering:
@@ -99,26 +96,14 @@ class Ordering:
         )
 
     def _link(self, request: Request, direction: str, position: str) -> str:
-        cursor = urlsafe_base64_encode(f"{self.read(request)} {direction} {position}".encode())
-        return replace_query_param(
-            remove_query_param(request.build_absolute_uri(), "cursor"), "cursor", cursor
-        )
+        return cursor_link(request, direction, f"{self.read(request)} {position}")
 
     def _read_cursor(self, request: Request, ordered: SortedRows) -> tuple[str, str]:
         """`(direction, position)`; the beginning where there is no cursor."""
-        cursor = request.query_params.get("cursor")
-        if not cursor:
-            return NEXT, ""
-        try:
-            name, direction, position = urlsafe_base64_decode(cursor).decode().split(" ", 2)
-        except (ValueError, Error):
-            name = direction = position = ""
-        if (
-            name != self.read(request)
-            or direction not in (NEXT, PREVIOUS)
-            or not ordered.is_position(position)
-        ):
-            raise ValidationError(
-                {"cursor": ["Follow the links “next” and “previous” unchanged, or begin again without it."]}
-            )
+        direction, text = read_cursor(request)
+        if not text:
+            return direction, ""
+        name, _, position = text.partition(" ")
+        if name != self.read(request) or not ordered.is_position(position):
+            raise ValidationError({"cursor": [FOLLOW]})
         return direction, position

@@ -118,12 +118,13 @@ class OrderingTests(ApiTestCase, AnalyticsTestCase):
         self.more_items(3)
         cursor = self.get(f"{self.path}items/", self.dana).json()["next"].split("cursor=")[1]
         damaged = [
-            urlsafe_base64_encode(text.encode()) for text in ("item next x", "item up 1", "item", "\0")
+            urlsafe_base64_encode(text.encode())
+            for text in ("next item x", "up item 1", "next", "next ", "\0")
         ]
         for path in (
             f"items/?ordering=-item&cursor={cursor}",
             *(f"items/?cursor={text}" for text in (*damaged, "%C3%A9", "nonsense", "_")),
-            f"models/?cursor={urlsafe_base64_encode(b'-added next 999')}",
+            f"models/?cursor={urlsafe_base64_encode(b'next -added 999')}",
         ):
             self.refused(self.get(f"{self.path}{path}", self.dana), 400, "cursor", "begin again")
 
