@@ -33,7 +33,8 @@ class Resources(ABC):
         return self._json("POST", "/projects/", {"name": name, "guideline": guideline, **settings})
 
     def members(self, slug: str, *, ordering: str = "") -> list[Json]:
-        """As they joined, or by `ordering`: `person`, `role`, `today`, `total` or `last`, with a `-` before it the highest first."""
+        """As they joined, or by `ordering`: `person`, `role`, `today`, `total` or `last`, with a `-` before it the highest
+        first."""
         return self._list(f"/projects/{slug}/members/{_query(ordering=ordering)}")
 
     def add_member(self, slug: str, username: str, role: str = "annotator") -> Json:
