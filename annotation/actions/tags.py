@@ -13,7 +13,7 @@ from annotation.actions.bulk import Change
 from annotation.logic.storable_text import storage_problem
 from annotation.models import Item, Project, Prompt, User
 
-MAX_TAG_CHARS = Prompt._meta.get_field("tags").base_field.max_length
+MAX_TAG_CHARS = Prompt._meta.get_field("tags").base_field.max_length or 0
 MAX_TAGS = 100
 """Of one prompt."""
 VERBS = {True: "prompt.tagged", False: "prompt.untagged"}
@@ -78,8 +78,8 @@ def _change(
     adds: bool = True,
 ) -> list[Change]:
     items: dict[int, list[int]] = defaultdict(list)
-    for pk, prompt in Item.objects.filter(project=project, pk__in=ids).values_list("pk", "prompt"):
-        items[prompt].append(pk)
+    for item, prompt_id in Item.objects.filter(project=project, pk__in=ids).values_list("pk", "prompt"):
+        items[prompt_id].append(item)
     prompts = _locked(project, items)
     if adds:
         prompts = {pk: prompt for pk, prompt in prompts.items() if tag not in prompt.tags}

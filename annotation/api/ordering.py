@@ -35,7 +35,7 @@ class Ordering:
             "ordering",
             str,
             enum=self.names,
-            **({"default": own} if own else {}),
+            default=own or None,
             description=f"The lowest values first, after a `-` the highest; rows without a value come last. {note}".strip(),
         )
 

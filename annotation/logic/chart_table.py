@@ -65,7 +65,7 @@ def interval_table(chart: IntervalChart, reference: str = "") -> tuple[list[str]
     """The heads and the rows of a chart of intervals, as texts. reference: what its line is, which has a row of its own."""
     heads, rows = _interval_rows(chart, reference)
     return heads, [
-        [label, *(_text(share, percent=True) for share in shares), _text(n, percent=False)]
+        [str(label), *(_text(share, percent=True) for share in shares), _text(n, percent=False)]
         for label, *shares, n in rows
     ]
 

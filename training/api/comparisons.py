@@ -45,7 +45,9 @@ class PolicyWinRateOut(serializers.Serializer[Any]):
 
 
 class PartOut(PolicyWinRateOut):
-    label = serializers.CharField(help_text="The tag, or how long the policy's answers are.")
+    label = serializers.CharField(  # type: ignore[assignment]
+        help_text="The tag, or how long the policy's answers are."
+    )
 
 
 class JudgeOut(serializers.Serializer[Any]):

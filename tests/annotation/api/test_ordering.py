@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils.http import urlsafe_base64_encode
 
 from annotation.api import ordering
@@ -63,6 +65,17 @@ class OrderingTests(ApiTestCase, AnalyticsTestCase):
         assert self.ids("items/?ordering=-agreement", self.dana) == [*alike[::-1], worst]
         assert self.ids("items/?ordering=-item&state=open", self.dana) == items[::-1]
         assert unjudged not in self.ids("items/?ordering=agreement", self.dana)
+
+    def test_a_page_of_items_reads_no_others(self) -> None:
+        self.judged(*[[[1, 2, 3], [1, 2, 3]]] * 4)
+        with CaptureQueriesContext(connection) as queries:
+            page = self.get(f"{self.path}items/?ordering=agreement", self.dana).json()
+        assert [row["done"] for row in page["results"]] == [2, 2]
+        ordered = [query["sql"] for query in queries if "ORDER BY" in query["sql"]]
+        (first,) = [sql for sql in ordered if "annotation_agreement" in sql]
+        assert "GROUP BY" not in first
+        assert first.endswith("LIMIT 3")
+        assert not any("OFFSET" in query["sql"] for query in queries)
 
     def test_one_s_own_judgments(self) -> None:
         self.more_items(3)
