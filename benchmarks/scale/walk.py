@@ -38,12 +38,12 @@ VARIANTS = {
         "?after=1000",
         "?sort=-agreement&after=0.9,1000",
         "?tag=topic-3",
-        "?q=Question+77",
+        "?text=Question+77",
         "?state=open",
         "?sort=agreement",
     ),
     "search": ("?q=Question", "?q=nothing+of+this+kind", "?q=nothing+of+this+kind&kind=answers"),
-    "members": ("?page=5", "?q=person-4"),
+    "members": ("?sort=-total", "?name=person-4"),
     "audit": ("?page=50",),
     "review": ("?after=0.3,1000", "?days=7", "?kind=gold", "?kind=flagged"),
     "progress": ("?days=7", "?tag=topic-3"),
@@ -71,6 +71,8 @@ LISTS = (
     "models",
     "loops",
     "leaderboard",
+    "leaderboard-pairs",
+    "reminders",
     "timesheet",
 )
 
