@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from annotation.analytics.agreement import AGREEING_PAIRS, COUNTED_JUDGMENTS, JUDGMENT_PAIRS, RANKINGS
 from annotation.analytics.filters import NO_FILTERS, Filters
+from annotation.analytics.overview import MANY
 from annotation.analytics.time_steps import WEEK
 from annotation.db.sql_rows import SqlRows
 from annotation.logic import consensus
@@ -89,7 +90,8 @@ def disagreements(project: Project, filters: Filters) -> SqlRows[Disagreement]:
     if filters.annotator:
         of_annotator = "WHERE a.annotator_id = %(annotator)s OR b.annotator_id = %(annotator)s"
         values["annotator"] = filters.annotator.pk
-    if filters.is_active or filters.since:
+    is_counted = bool(filters.is_active or filters.since)
+    if is_counted:
         differing = COUNTED.format(
             judgments=COUNTED_JUDGMENTS.format(where=where),
             rankings=RANKINGS,
@@ -104,6 +106,7 @@ def disagreements(project: Project, filters: Filters) -> SqlRows[Disagreement]:
         values | {"project": project.pk, "below": DISAGREEMENT} | WEEK.values,
         columns="page.item_id, page.share, left(prompt.messages->-1->>'content', 200), prompt.tags",
         joins="JOIN annotation_prompt AS prompt ON prompt.id = page.prompt_id",
+        counts_to=MANY if is_counted else 0,
     )
 
 

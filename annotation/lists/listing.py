@@ -83,6 +83,7 @@ class Listing:
     def count(self) -> int:
         """How many match; `MANY` if there are more."""
         if isinstance(self.rows, SqlRows):
+            _ = self.page  # which may have counted them
             return self.rows.count_up_to(MANY)
         return (
             len(self.rows)

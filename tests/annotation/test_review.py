@@ -79,6 +79,9 @@ class ReviewTests(AnalyticsTestCase):
         # its tags, versions; the rows; how many match; views
         with self.assertNumQueries(13):
             self.client.get(self.url("review"))
+        # how many match is counted with the rows where the agreement is; one for the filter's person
+        with self.assertNumQueries(13):
+            assert self.client.get(self.url("review"), {"annotator": "bob"}).context["listing"].count == 6
         # the rows come with their judgments, people and prompts; there is no filter by version
         with self.assertNumQueries(12):
             self.client.get(self.url("review"), {"kind": "flagged"})
