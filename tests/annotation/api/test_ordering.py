@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
+from celery import current_app
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.http import urlsafe_base64_encode
 
+from annotation.analytics import figures
 from annotation.api import ordering
 from annotation.models import Agreement, Item, Judgment, User
 from tests import builders
 from tests.access_cases import policy
 from tests.analytics import AnalyticsTestCase
 from tests.annotation.api.base import ApiTestCase
+from tests.annotation.test_deferred import work
 from training.models import ModelVersion
 from training.runs.actions import start_run
 
@@ -99,6 +102,18 @@ class OrderingTests(ApiTestCase, AnalyticsTestCase):
         assert names("?ordering=-today")[0] == names("?ordering=-total")[0] == "erin"
         # who has judged nothing comes last either way
         assert names("?ordering=last")[0] == names("?ordering=-last")[0] == "erin"
+
+    def test_in_a_large_project_a_worker_counts_what_members_did(self) -> None:
+        self.more_items(2)
+        for person in (self.erin, self.bob):
+            builders.judgment(self.project, person)
+        path = f"{self.path}members/?ordering=-total"
+        with current_app.connection_for_read() as broker, broker.SimpleQueue("figures") as queue:
+            queue.clear()  # of what earlier tests asked for
+        with mock.patch.object(figures, "LARGE", 1):
+            assert self.get(path, self.alice).status_code == 503
+            assert work() == 1
+            assert {row["username"] for row in self.get(path, self.alice).json()[:2]} == {"bob", "erin"}
 
     def test_models_and_runs(self) -> None:
         first = policy(self.project, "b")
