@@ -15,6 +15,8 @@ from annotation.lists.definition import Key, SortKey
 
 CSV_ROWS = 1000
 """Rows that a CSV file reads at once."""
+SLOW_CSV_ROWS = 20_000
+"""Likewise, where each part takes a query that takes long."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,9 @@ def read_page(rows: Any, key: SortKey, *, descending: bool, size: int, query: Ma
     )
 
 
-def read_all(
-    rows: Any, key: SortKey, *, descending: bool, size: int = CSV_ROWS
-) -> Generator[list[Any], None, None]:
+def read_all(rows: Any, key: SortKey, *, descending: bool, size: int = 0) -> Generator[list[Any], None, None]:
     """All rows, so many at a time, each a query of its own: no connection waits for a slow client."""
+    size = size or (SLOW_CSV_ROWS if isinstance(rows, SqlRows) and rows.counts_to else CSV_ROWS)
     read = SortedRows(rows, key, descending)
     found = read.after("", size)
     while found:
