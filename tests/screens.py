@@ -178,7 +178,16 @@ NO_PAGES = {
         "snapshot-hub",
     ),
     *("judging-view", "judging-keys", "view-save", "view-change"),
-    *("items-bulk", "items-undo", "members-bulk", "members-undo", "runs-bulk", "runs-undo"),
+    *(
+        "items-bulk",
+        "items-undo",
+        "review-bulk",
+        "review-undo",
+        "members-bulk",
+        "members-undo",
+        "runs-bulk",
+        "runs-undo",
+    ),
     # parts of pages
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
     *("work-source", "my-judgment-source", "item-source"),

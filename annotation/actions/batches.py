@@ -54,7 +54,7 @@ class NewBatch:
     taken: int
 
 
-# Reserves as many free slots of each item as there are people who may still judge it.
+# Reserves as many free slots of each item as there are people who may still judge it; `before` is the batch that a slot was in.
 RESERVE = f"""
 WITH able AS (
     SELECT item.id, count(*) AS people
@@ -73,7 +73,7 @@ WITH able AS (
                           {ACTIVE_BATCHES.format(project="%(project)s")})))
     GROUP BY item.id),
 free AS (
-    SELECT slot.id, slot.item_id, row_number() OVER (PARTITION BY slot.item_id ORDER BY slot.id) AS place
+    SELECT slot.id, slot.item_id, slot.batch_id AS before, row_number() OVER (PARTITION BY slot.item_id ORDER BY slot.id) AS place
     FROM annotation_slot AS slot
     WHERE slot.item_id = ANY(%(items)s) AND NOT slot.gold AND NOT slot.restricted
       AND (slot.state = 'open' OR slot.state = 'leased' AND slot.leased_until < statement_timestamp())
@@ -82,7 +82,9 @@ reserved AS (
     UPDATE annotation_slot AS slot SET batch_id = %(batch)s
     FROM free JOIN able ON able.id = free.item_id
     WHERE slot.id = free.id AND free.place <= able.people AND slot.state <> 'done'
-    RETURNING slot.item_id)
+    RETURNING slot.item_id, slot.id, free.before)
+"""
+COUNTED = f"""{RESERVE}
 SELECT (SELECT count(DISTINCT item_id) FROM reserved), (SELECT count(*) FROM reserved), (SELECT count(*) FROM able)
 """
 
@@ -135,7 +137,7 @@ def create_batch(
     BatchMember.objects.bulk_create(BatchMember(batch=batch, user_id=pk) for pk in people)
     values: dict[str, Any] = {"items": items, "users": people, "batch": batch.pk, "project": project.pk}
     with connection.cursor() as cursor:
-        cursor.execute(RESERVE, values)
+        cursor.execute(COUNTED, values)
         chosen, judgments, able = cursor.fetchone()
     new = NewBatch(batch, chosen, judgments, judged=len(items) - able, taken=able - chosen)
     if not chosen:

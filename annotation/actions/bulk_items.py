@@ -1,4 +1,4 @@
-"""Retiring, restricting and reopening several items at once, and taking that back."""
+"""Retiring, restricting, reopening and resolving several items at once, and taking that back."""
 
 from __future__ import annotations
 
@@ -63,13 +63,36 @@ def reopen(*, project: Project, ids: Collection[int], actor: User, reason: str) 
 
 
 @transaction.atomic
+def resolve(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
+    """Resolve the skips and flags that wait for a reviewer, without a verdict. Items without any are left as they are."""
+    del actor, reason
+    found = _locked(Item.objects.filter(project=project, pk__in=ids))
+    skips, flags = _unresolved(found)
+    waiting = [item for item in found if skips[item.pk] or flags[item.pk]]
+    review.resolve_all(waiting)
+    entry = _last_entry()
+    return [
+        {"id": item.pk, "skips": skips[item.pk], "flags": flags[item.pk], "entry": entry} for item in waiting
+    ]
+
+
+@transaction.atomic
+def undo_resolve(*, project: Project, changes: list[Change], actor: User) -> int:
+    """Let wait again what `resolve` resolved, but not of items that somebody has decided about since. Returns how many items."""
+    del actor
+    touched = _touched(project, changes)
+    _locked(Item.objects.filter(project=project, pk__in=[change["id"] for change in changes]))
+    back = [change for change in changes if change["id"] not in touched]
+    _let_wait(back)
+    return len(back)
+
+
+@transaction.atomic
 def undo(*, project: Project, changes: list[Change], actor: User) -> int:
     """Put items back as they were before, with their slots and what waited for a reviewer; those that somebody has changed since
     stay. Returns how many it put back."""
     by_id = {change["id"]: change for change in changes}
-    last = max((change["entry"] for change in changes), default=0)
-    later = AuditEntry.objects.filter(project=project, pk__gt=last, data__item__in=list(by_id))
-    touched = set(later.values_list("data__item", flat=True))
+    touched = _touched(project, changes)
     unchanged = [
         item
         for item in _locked(Item.objects.filter(project=project, pk__in=by_id))
@@ -87,10 +110,7 @@ def undo(*, project: Project, changes: list[Change], actor: User) -> int:
             (f"item {c['id']}", {"item": c["id"], "undo": True}) for c in back if c["state"] == put_back
         ]
         audit.record_all(verb, project=project, actor=actor, entries=entries)
-    Skip.objects.filter(pk__in=[pk for change in back for pk in change["skips"]]).update(resolved_at=None)
-    ReviewFlag.objects.filter(pk__in=[pk for change in back for pk in change["flags"]]).update(
-        resolved_at=None
-    )
+    _let_wait(back)
     events.announce(events.project_group(project.pk), {"kind": "queue"})
     return len(unchanged)
 
@@ -114,8 +134,27 @@ def _change(rows: QuerySet[Item], after: Item.State, act: Callable[[Sequence[Ite
         for item in found
     ]
     act(found)
-    entry = AuditEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    entry = _last_entry()
     return [change | {"entry": entry} for change in changes]
+
+
+def _last_entry() -> int:
+    return AuditEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def _touched(project: Project, changes: list[Change]) -> set[int]:
+    """The items about which somebody has decided since the changes."""
+    last = max((change["entry"] for change in changes), default=0)
+    ids = [change["id"] for change in changes]
+    later = AuditEntry.objects.filter(project=project, pk__gt=last, data__item__in=ids)
+    return set(later.values_list("data__item", flat=True))
+
+
+def _let_wait(changes: list[Change]) -> None:
+    """Let their skips and flags wait for a reviewer again."""
+    Skip.objects.filter(pk__in=[pk for change in changes for pk in change["skips"]]).update(resolved_at=None)
+    flags = [pk for change in changes for pk in change["flags"]]
+    ReviewFlag.objects.filter(pk__in=flags).update(resolved_at=None)
 
 
 def _locked(rows: QuerySet[Item]) -> list[Item]:

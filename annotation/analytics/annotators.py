@@ -16,6 +16,7 @@ from annotation.analytics.agreement import tallies
 from annotation.analytics.figures import figure
 from annotation.analytics.filters import Filters
 from annotation.analytics.time_steps import WEEK, wall_clock
+from annotation.db.sql_rows import SqlRows
 from annotation.logic import bias, outliers
 from annotation.logic.agreement import GOLD_MISS, Interval, Tally, wilson
 from annotation.logic.bias import Test
@@ -332,31 +333,32 @@ def seconds_by_day(project: Project, filters: Filters) -> list[tuple[datetime, i
 class GoldMiss:
     """A judgment of a gold item with too few pairs right (`GOLD_MISS`)."""
 
-    judgment: int
+    judgment_id: int
     annotator: str
-    item: int
+    item_id: int
     at: datetime
     right: int
     pairs: int
     prompt: str
 
+    @property
+    def pk(self) -> int:
+        return self.judgment_id
 
-def gold_misses(project: Project, filters: Filters, *, limit: int = 50, offset: int = 0) -> list[GoldMiss]:
-    """Judgments that failed a gold item, newest first."""
+
+def gold_misses(project: Project, filters: Filters) -> SqlRows[GoldMiss]:
+    """Judgments that failed a gold item, with a column `judgment_id`."""
     where, values = filters.where_annotator()
-    query = f"""
-        SELECT gold.judgment_id, person.username, gold.item_id, gold.created_at, good, pairs,
-               left(prompt.messages->-1->>'content', 200)
-        FROM ({GOLD.format(where=where)}) AS gold
-        JOIN annotation_user AS person ON person.id = gold.annotator_id
-        JOIN annotation_item AS item ON item.id = gold.item_id
-        JOIN annotation_prompt AS prompt ON prompt.id = item.prompt_id
-        WHERE good < {GOLD_MISS} * pairs
-        ORDER BY gold.judgment_id DESC LIMIT %(limit)s OFFSET %(offset)s"""
-    values |= {"project": project.pk, "limit": limit, "offset": offset}
-    with connection.cursor() as cursor:
-        cursor.execute(query, values)
-        return [GoldMiss(*row) for row in cursor.fetchall()]
+    return SqlRows(
+        f"SELECT * FROM ({GOLD.format(where=where)}) AS gold WHERE good < {GOLD_MISS} * pairs",
+        GoldMiss,
+        values | {"project": project.pk},
+        columns="page.judgment_id, person.username, page.item_id, page.created_at, page.good, page.pairs,"
+        " left(prompt.messages->-1->>'content', 200)",
+        joins="JOIN annotation_user AS person ON person.id = page.annotator_id"
+        " JOIN annotation_item AS item ON item.id = page.item_id"
+        " JOIN annotation_prompt AS prompt ON prompt.id = item.prompt_id",
+    )
 
 
 def last_judgments(project: Project, user: User, *, limit: int = 12) -> list[Judgment]:

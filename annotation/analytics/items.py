@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db import connection
 from django.db.models import QuerySet
 
 from annotation.analytics.agreement import AGREEING_PAIRS, COUNTED_JUDGMENTS, JUDGMENT_PAIRS, RANKINGS
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.analytics.overview import MANY
 from annotation.analytics.time_steps import WEEK
+from annotation.db.sql_rows import SqlRows
 from annotation.logic import consensus
 from annotation.logic.agreement import tally
 from annotation.logic.ranking import LETTERS
@@ -59,41 +59,39 @@ AND item.state <> 'retired'
 AND NOT EXISTS (SELECT FROM annotation_verdict AS verdict WHERE verdict.item_id = item.id)
 """
 
-WORST = """
-SELECT worst.item_id, worst.share, left(prompt.messages->-1->>'content', 200), prompt.tags, worst.n
-FROM (SELECT *, count(*) OVER () AS n
-      FROM (SELECT * FROM ({differing}) AS differing ORDER BY share, item_id LIMIT %(many)s) AS differing
-      ORDER BY share, item_id LIMIT %(limit)s OFFSET %(offset)s) AS worst
-JOIN annotation_prompt AS prompt ON prompt.id = worst.prompt_id
-ORDER BY worst.share, worst.item_id
-"""
-
 
 @dataclass(frozen=True)
 class Disagreement:
     """An item with low agreement: `share` of its pairs are ordered alike."""
 
-    item: int
+    item_id: int
     share: float
     prompt: str
     tags: list[str]
+
+    @property
+    def pk(self) -> int:
+        return self.item_id
 
     @property
     def percent(self) -> int:
         return round(100 * self.share)
 
 
-def disagreements(
-    project: Project, filters: Filters, *, limit: int = 50, offset: int = 0, many: int = MANY
-) -> tuple[list[Disagreement], int]:
-    """The items without a verdict on which people disagree, lowest agreement first; and their total number, `many` if there are
-    more. One query."""
+LOWEST_FIRST = ("share", "item_id")
+"""The order of disagreements, which an index has where nothing is filtered."""
+
+
+def disagreements(project: Project, filters: Filters) -> SqlRows[Disagreement]:
+    """The items without a verdict on which people disagree, with columns `share` and `item_id`. With filters, the agreement is
+    that of the judgments that match."""
     where, values = filters.where()
     of_annotator = ""
     if filters.annotator:
         of_annotator = "WHERE a.annotator_id = %(annotator)s OR b.annotator_id = %(annotator)s"
         values["annotator"] = filters.annotator.pk
-    if filters.is_active or filters.since:
+    is_counted = bool(filters.is_active or filters.since)
+    if is_counted:
         differing = COUNTED.format(
             judgments=COUNTED_JUDGMENTS.format(where=where),
             rankings=RANKINGS,
@@ -102,17 +100,14 @@ def disagreements(
         )
     else:
         differing = MEASURED.format(open=OPEN)
-    values |= {
-        "project": project.pk,
-        "below": DISAGREEMENT,
-        "limit": limit,
-        "offset": offset,
-        "many": many,
-    } | WEEK.values
-    with connection.cursor() as cursor:
-        cursor.execute(WORST.format(differing=differing), values)
-        rows = cursor.fetchall()
-    return [Disagreement(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
+    return SqlRows(
+        differing,
+        Disagreement,
+        values | {"project": project.pk, "below": DISAGREEMENT} | WEEK.values,
+        columns="page.item_id, page.share, left(prompt.messages->-1->>'content', 200), prompt.tags",
+        joins="JOIN annotation_prompt AS prompt ON prompt.id = page.prompt_id",
+        counts_to=MANY if is_counted else 0,
+    )
 
 
 def review_requests(project: Project) -> QuerySet[Skip]:
@@ -397,8 +392,8 @@ def ranks_by_letter(ranks: Mapping[str, int] | None, candidates: list[Candidate]
 
 def next_to_review(project: Project, item: Item) -> int | None:
     """Another item to review: the undecided one with the lowest agreement, or else one with a flagged judgment."""
-    worst, _ = disagreements(project, NO_FILTERS, limit=2, many=2)
-    others = (row.item for row in worst if row.item != item.pk)
+    worst = disagreements(project, NO_FILTERS).read(LOWEST_FIRST, limit=2)
+    others = (row.item_id for row in worst if row.item_id != item.pk)
     review_flags = (
         flagged_items(project).exclude(judgment__item=item).values_list("judgment__item", flat=True)
     )

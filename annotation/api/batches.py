@@ -117,7 +117,7 @@ class BatchesApi(ApiView):
         """Until the batch is due or closed, nobody else gets its items, and its people get them first. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         body = validate_body(request, BatchIn)
-        users = _user_ids(project, body["users"])
+        users = user_ids(project, body["users"])
         filters = {name: body[name] for name in ("tag", "text", "metadata")}
         with errors.as_field_errors(BatchError):
             new = batches.create_batch(
@@ -174,8 +174,9 @@ def _out(project: Project, batch: Batch) -> dict[str, Any]:
     return dict(BatchOut(row).data)
 
 
-def _user_ids(project: Project, names: list[str]) -> list[int]:
-    """
+def user_ids(project: Project, names: list[str]) -> list[int]:
+    """The ids of members, by their user names.
+
     Raises:
         ValidationError: somebody is not a member.
     """

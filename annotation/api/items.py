@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
@@ -12,12 +13,21 @@ from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions.projects import write_guideline
+from annotation.analytics.item_search import LEAST_AGREED
 from annotation.api import errors, filtering
-from annotation.api.pagination import CURSOR, ById, Page
+from annotation.api.ordering import Ordering
+from annotation.api.pagination import CURSOR, Page
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
+from annotation.lists.items import ITEMS
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Guideline, Item, Slot
+
+ORDERING = Ordering(
+    ITEMS,
+    own="item",
+    note="`agreement` has only items that two people judged, without those whose answer is known.",
+)
 
 
 class ItemOut(serializers.ModelSerializer[Item]):
@@ -64,6 +74,12 @@ def with_counts(items: QuerySet[Item]) -> QuerySet[Item]:
     )
 
 
+def _counted(items: Iterable[Item]) -> list[Item]:
+    """The items of a page, in their order, with the counts of these alone."""
+    found = with_counts(Item.objects.all()).in_bulk([item.pk for item in items])
+    return [found[item.pk] for item in items]
+
+
 class ItemsApi(ApiView):
     @extend_schema(
         summary="The project's items",
@@ -72,17 +88,20 @@ class ItemsApi(ApiView):
             CURSOR,
             OpenApiParameter("state", str, enum=Item.State.values),
             *filtering.PARAMETERS,
+            ORDERING.parameter,
         ],
         responses={200: ItemPage} | errors.WRITE,
         tags=["prompts"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """In the order of their ids, 100 per page. For leads and reviewers."""
+        """In the order of their ids or by agreement, 100 per page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         state = filtering.choice_parameter(request, "state", Item.State.values)
         items = Item.objects.filter(project=project, **filtering.prompt_filters(request, "prompt__"))
-        return ById().page_response(
-            with_counts(items.filter(state=state) if state else items), request, ItemOut
+        if ORDERING.read(request).removeprefix("-") == LEAST_AGREED:
+            items = items.filter(agreement__project=project, gold__isnull=True).select_related("agreement")
+        return ORDERING.page_response(
+            items.filter(state=state) if state else items, request, ItemOut, shown=_counted
         )
 
 

@@ -21,12 +21,14 @@ from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, ResponseRatings, revise, submit
 from annotation.api import errors, exports
 from annotation.api.lookup import get_or_404
-from annotation.api.pagination import CURSOR, NewestFirst, Page
+from annotation.api.ordering import Ordering
+from annotation.api.pagination import CURSOR, Page
 from annotation.api.queue import lease_of
 from annotation.api.validation import validate
 from annotation.api.view import ApiView
 from annotation.exports.selection import SelectionError
 from annotation.http.file_downloads import send_live_export, send_snapshot_export
+from annotation.lists.judgments import JUDGMENTS
 from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
 from annotation.logic.questions import (
     MAX_ANSWER_CHARS,
@@ -40,6 +42,7 @@ from annotation.logic.response_flags import FLAGS
 from annotation.models import ApiToken, Judgment, Placement, Project
 from annotation.opaque import opaque_id
 
+ORDERING = Ordering(JUDGMENTS, own="-judgment")
 _RANK = {"type": "integer", "minimum": 1, "maximum": 9}
 
 
@@ -330,7 +333,7 @@ class MyJudgmentsApi(ApiView):
     @extend_schema(
         summary="Your judgments",
         operation_id="judgments_mine",
-        parameters=[CURSOR],
+        parameters=[CURSOR, ORDERING.parameter],
         responses={200: JudgmentPage} | errors.WRITE,
         tags=["judgments"],
     )
@@ -339,7 +342,7 @@ class MyJudgmentsApi(ApiView):
         project = project_for(request.user, slug)
         mine = Judgment.objects.current().filter(project=project, annotator=current_user(request))
         judgments = mine.select_related("demonstration").prefetch_related("placements")
-        return NewestFirst().page_response(judgments, request, OwnJudgmentOut)
+        return ORDERING.page_response(judgments, request, OwnJudgmentOut)
 
 
 class JudgmentApi(ApiView):

@@ -20,6 +20,13 @@ from annotation.api.view import ApiView
 from annotation.logic.agreement import Tally
 from annotation.logic.outliers import Outlier, Reason, describe
 
+FILTERS = [
+    OpenApiParameter("days", str, enum=[days for days in PERIODS if days], description="Only the last days."),
+    OpenApiParameter("annotator", str, description="Only items that this user judged."),
+    OpenApiParameter("tag", str, description="Only prompts with this tag."),
+    OpenApiParameter("version", int, description="Only under this version of the guidelines."),
+]
+
 
 class IntervalOut(serializers.Serializer[Any]):
     value = serializers.FloatField()
@@ -100,14 +107,7 @@ class QualityApi(ApiView):
     @extend_schema(
         summary="Agreement and annotator statistics",
         operation_id="quality_get",
-        parameters=[
-            OpenApiParameter(
-                "days", str, enum=[days for days in PERIODS if days], description="Only the last days."
-            ),
-            OpenApiParameter("annotator", str, description="Only items that this user judged."),
-            OpenApiParameter("tag", str, description="Only prompts with this tag."),
-            OpenApiParameter("version", int, description="Only under this version of the guidelines."),
-        ],
+        parameters=FILTERS,
         responses={200: QualityOut} | errors.READ,
         tags=["projects"],
     )

@@ -33,6 +33,7 @@ from annotation.api.prompts import PromptsApi
 from annotation.api.quality import QualityApi
 from annotation.api.questions import QuestionsApi
 from annotation.api.queue import DraftApi, NextApi, RenewApi, SkipApi
+from annotation.api.reminders import RemindersApi
 from annotation.api.review import ItemActApi, ItemApi
 from annotation.api.rules import RuleApi, RulesApi
 from annotation.api.snapshots import (
@@ -72,6 +73,7 @@ urlpatterns = [
     path(f"{PROJECT}batches/", BatchesApi.as_view(), name="api-batches"),
     path(f"{PROJECT}batches/<int:pk>/", BatchApi.as_view(), name="api-batch"),
     path(f"{PROJECT}batches/<int:pk>/close/", CloseBatchApi.as_view(), name="api-batch-close"),
+    path(f"{PROJECT}reminders/", RemindersApi.as_view(), name="api-reminders"),
     path(f"{PROJECT}audit/", AuditApi.as_view(), name="api-audit"),
     path(f"{PROJECT}quality/", QualityApi.as_view(), name="api-quality"),
     path(f"{PROJECT}opinion-sets/", OpinionSetsApi.as_view(), name="api-opinion-sets"),

@@ -26,5 +26,10 @@ def versions(project: Project) -> Iterable[tuple[str, Text]]:
     return [(str(number), _("Version %(number)s") % {"number": number}) for number in numbers]
 
 
+def is_version(value: str) -> bool:
+    """Whether it can be the number of a version."""
+    return value.isdecimal() and len(value) < 8
+
+
 def periods(_project: Project) -> Iterable[tuple[str, Text]]:
     return [(days, label) for days, label in PERIODS.items() if days]

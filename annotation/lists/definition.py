@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
@@ -63,8 +64,8 @@ class Filter:
 
 @dataclass(frozen=True)
 class ListDefinition:
-    """A list. `name`: that of its URL, too. `rows`: those that match, as a query set or a list, in any order, by the values of
-    the filters and that of `sort`: a column's name, after a `-` where its highest values come first."""
+    """A list. `name`: that of its URL, too. `rows`: those that match, as a query set, `SqlRows` or a list, in any order, by the
+    values of the filters and that of `sort`: a column's name, after a `-` where its highest values come first."""
 
     name: str
     columns: tuple[Column, ...]
@@ -74,6 +75,10 @@ class ListDefinition:
     size: int = 50
     finish: Callable[[Project, list[Any]], list[Any]] | None = None
     """Adds to the rows of a page what only they need."""
+    subject: Callable[[Any], int] = attrgetter("pk")
+    """The id that acts on a row take."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What its query strings say in any case: by that, lists at one URL differ."""
     sorts: dict[str, SortKey] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotation.analytics.item_search import CHOICES, FASTEST, LEAST_AGREED, STATES, Search, search_items
-from annotation.lists.choices import people, tags, versions
+from annotation.lists.choices import is_version, people, tags, versions
 from annotation.lists.definition import Column, Filter, Key, ListDefinition, Text, Values
 from annotation.models import Item, Judgment, Project, Skip
 
@@ -31,10 +31,6 @@ def _rows(project: Project, values: Values) -> QuerySet[Item]:
 
 def _degrees(project: Project) -> Iterable[tuple[str, Text]]:
     return Judgment.Degree.choices if project.k == 2 else ()
-
-
-def _is_version(value: str) -> bool:
-    return value.isdecimal() and len(value) < 8
 
 
 def _time(values: Mapping[str, str]) -> Text:
@@ -80,7 +76,7 @@ ITEMS = ListDefinition(
         Filter("chose", _("They chose"), lambda _project: CHOICES.items(), is_field=False),
         Filter("degree", _("Degree"), _degrees),
         Filter("reason", _("Skip reason"), lambda _project: Skip.Reason.choices),
-        Filter("version", _("Guidelines"), versions, accepts=_is_version),
+        Filter("version", _("Guidelines"), versions, accepts=is_version),
         Filter("metadata", _("Metadata"), accepts=lambda value: "=" in value, is_field=False),
         Filter(
             "from",

@@ -10,10 +10,13 @@ from typing import Any
 from django.db.models import F
 from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
 
+from annotation.db.sql_rows import SqlRows
 from annotation.lists.definition import Key, SortKey
 
 CSV_ROWS = 1000
 """Rows that a CSV file reads at once."""
+SLOW_CSV_ROWS = 20_000
+"""Likewise, where each part takes a query that takes long."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class RowPage:
 
 def read_page(rows: Any, key: SortKey, *, descending: bool, size: int, query: Mapping[str, str]) -> RowPage:
     """The page at the position in a query string; the first one where there is none, or nothing is before it."""
-    read = _Sorted(rows, key, descending)
+    read = SortedRows(rows, key, descending)
     before, after = query.get("before", ""), query.get("after", "")
     if before and (found := read.before(before, size + 1)):
         if len(found) > size:
@@ -46,18 +49,17 @@ def read_page(rows: Any, key: SortKey, *, descending: bool, size: int, query: Ma
     )
 
 
-def read_all(
-    rows: Any, key: SortKey, *, descending: bool, size: int = CSV_ROWS
-) -> Generator[list[Any], None, None]:
+def read_all(rows: Any, key: SortKey, *, descending: bool, size: int = 0) -> Generator[list[Any], None, None]:
     """All rows, so many at a time, each a query of its own: no connection waits for a slow client."""
-    read = _Sorted(rows, key, descending)
+    size = size or (SLOW_CSV_ROWS if isinstance(rows, SqlRows) and rows.counts_to else CSV_ROWS)
+    read = SortedRows(rows, key, descending)
     found = read.after("", size)
     while found:
         yield found
         found = read.after(read.position(found[-1]), size) if len(found) == size else []
 
 
-class _Sorted:
+class SortedRows:
     """Rows in an order, read from a position on. The position of a row is the values of its key; of rows in memory, its id."""
 
     def __init__(self, rows: Any, key: SortKey, descending: bool) -> None:
@@ -68,6 +70,10 @@ class _Sorted:
         if not isinstance(self.key, Key):
             return str(_id(row))
         return ",".join(str(_attribute(row, name)) for name, _type in self.key.fields)
+
+    def is_position(self, text: str) -> bool:
+        """Whether it is the position of a row; of rows in memory, of one that is still there."""
+        return self._parse(text) is not None if isinstance(self.key, Key) else self._place(text) >= 0
 
     def after(self, position: str, limit: int) -> list[Any]:
         """The first rows after a position, or of all; empty where it is not one."""
@@ -83,12 +89,23 @@ class _Sorted:
             return self.rows[max(0, place - limit) : place] if place > 0 else []
         return self._query(position, limit, not self.descending)[::-1]
 
+    def all(self) -> list[Any]:
+        """All rows, which are in memory."""
+        return list(self.rows)
+
     def _place(self, position: str) -> int:
         return next((n for n, row in enumerate(self.rows) if str(_id(row)) == position), -1)
 
     def _query(self, position: str, limit: int, descending: bool) -> list[Any]:
         assert isinstance(self.key, Key)
         names = [name for name, _type in self.key.fields]
+        if isinstance(self.rows, SqlRows):
+            parsed = self._parse(position) if position else ()
+            return (
+                []
+                if parsed is None
+                else self.rows.read(names, limit=limit, after=parsed, descending=descending)
+            )
         ordered = rows = self.rows.order_by(*(f"-{name}" if descending else name for name in names))
         if position:
             values = self._parse(position)

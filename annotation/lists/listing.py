@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.analytics.overview import MANY
+from annotation.db.sql_rows import SqlRows
 from annotation.lists.definition import Column, Filter, Key, ListDefinition, Text, Values
 from annotation.lists.keyset import RowPage, read_all, read_page
 from annotation.logic.csv_text import text_cell
@@ -81,6 +82,9 @@ class Listing:
     @cached_property
     def count(self) -> int:
         """How many match; `MANY` if there are more."""
+        if isinstance(self.rows, SqlRows):
+            _ = self.page  # which may have counted them
+            return self.rows.count_up_to(MANY)
         return (
             len(self.rows)
             if isinstance(self.rows, list)
@@ -88,9 +92,9 @@ class Listing:
         )
 
     def first_ids(self, limit: int) -> list[int]:
-        """The ids of the first rows that match, in the list's order."""
+        """The ids of what the first rows that match are about, in the list's order, each once."""
         found = next(read_all(self.rows, self._key[0], descending=self._key[1], size=limit), [])
-        return [row.pk for row in found]
+        return list(dict.fromkeys(map(self.definition.subject, found)))
 
     @property
     def is_narrowed(self) -> bool:
@@ -99,6 +103,11 @@ class Listing:
     @property
     def path(self) -> str:
         return reverse(self.definition.name, args=[self.project.slug])
+
+    @property
+    def address(self) -> str:
+        """That of the list without filters, in its own order."""
+        return self.path + (f"?{urlencode(self.definition.parameters)}" if self.definition.parameters else "")
 
     @property
     def query(self) -> str:
@@ -159,7 +168,7 @@ class Listing:
 
     def _query(self, **changes: str) -> str:
         own = {} if self.sort == self.definition.sort else {"sort": self.sort}
-        values = self.values | own | changes
+        values = {**self.definition.parameters, **self.values, **own, **changes}
         return "?" + urlencode({name: value for name, value in values.items() if value})
 
     def _choices(self, f: Filter) -> list[tuple[str, Text]] | None:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from annotation.logic.svg_chart import Bar, Chart, Point
+from annotation.logic.csv_text import text_cell
+from annotation.logic.svg_chart import Bar, Chart, IntervalChart, Point
 from annotation.logic.translation import format_digits, format_percent
 from annotation.logic.translation import gettext as _
+
+Value = float | str | None
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,11 @@ class Column:
     """One column of a chart's table: its head, and a point's value in it."""
 
     head: str
-    value: Callable[[Point], float | str | None]
+    value: Callable[[Point], Value]
     percent: bool = False
 
     def text(self, point: Point) -> str:
-        value = self.value(point)
-        if value is None or isinstance(value, str):
-            return value or ""
-        return format_percent(value, 1) if self.percent else format_digits(value, 6)
+        return _text(self.value(point), percent=self.percent)
 
 
 def columns_of(chart: Chart) -> list[Column]:
@@ -62,12 +62,42 @@ def csv_uri(chart: Chart) -> str:
     return _csv_uri([column.head for column in columns], rows)
 
 
+def interval_table(chart: IntervalChart, reference: str = "") -> tuple[list[str], list[list[str]]]:
+    """The heads and the rows of a chart of intervals, as texts. reference: what its line is, which has a row of its own."""
+    heads, rows = _interval_rows(chart, reference)
+    return heads, [
+        [str(label), *(_text(share, percent=True) for share in shares), _text(n, percent=False)]
+        for label, *shares, n in rows
+    ]
+
+
+def interval_csv_uri(chart: IntervalChart, reference: str = "") -> str:
+    """The same as a `data:` URI of CSV, likewise. A name that a spreadsheet would take for a formula is marked as a text."""
+    heads, rows = _interval_rows(chart, reference)
+    return _csv_uri(heads, [[text_cell(str(label)), *values] for label, *values in rows])
+
+
+def _interval_rows(chart: IntervalChart, reference: str) -> tuple[list[str], list[list[Value]]]:
+    heads = [_("Name"), _("Value"), _("Interval from"), _("to"), _("Number")]
+    lines = [placed.line for placed in chart.lines]
+    rows: list[list[Value]] = [[line.label, line.value, line.low, line.high, line.n] for line in lines]
+    if chart.reference_value is not None:
+        rows.append([str(reference), chart.reference_value, None, None, None])
+    return heads, rows
+
+
 def bars_csv_uri(bars: Sequence[Bar]) -> str:
     """The counts of a chart of horizontal bars, likewise."""
     return _csv_uri([_("Value"), _("Number")], [[bar.label, bar.count] for bar in bars])
 
 
-def _csv_uri(heads: Sequence[str], rows: Iterable[Sequence[float | str | None]]) -> str:
+def _text(value: Value, *, percent: bool) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return format_percent(value, 1) if percent else format_digits(value, 6)
+
+
+def _csv_uri(heads: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(heads)

@@ -250,13 +250,14 @@ def horizontal_bars(counts: Sequence[tuple[str, int, str]]) -> list[Bar]:
 
 @dataclass(frozen=True)
 class IntervalLine:
-    """A share with its interval and the text that says them; `is_marked` has it stand out."""
+    """A share with its interval, its number of observations, and the text that says them; `is_marked` has it stand out."""
 
     label: str
     value: float
     low: float
     high: float
     text: str
+    n: int | None = None
     href: str = ""
     is_marked: bool = False
 
@@ -273,11 +274,12 @@ class PlacedLine:
 
 @dataclass(frozen=True)
 class IntervalChart:
-    """Lines on one axis; `reference` is the position of the value that all are compared with."""
+    """Lines on one axis; `reference` is the position of the value that all are compared with, `reference_value`."""
 
     lines: list[PlacedLine]
     ticks: list[Tick]
     reference: float | None
+    reference_value: float | None = None
 
 
 def interval_chart(lines: Sequence[IntervalLine], reference: float | None = None) -> IntervalChart:
@@ -294,7 +296,7 @@ def interval_chart(lines: Sequence[IntervalLine], reference: float | None = None
         for line in sorted(lines, key=lambda line: (line.value, line.label))
     ]
     ticks = [Tick(at(value), label) for value, label in axis.ticks()]
-    return IntervalChart(placed, ticks, None if reference is None else at(reference))
+    return IntervalChart(placed, ticks, None if reference is None else at(reference), reference)
 
 
 def _share_axis(low: float, high: float) -> Axis:

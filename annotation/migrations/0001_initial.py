@@ -633,7 +633,7 @@ class Migration(migrations.Migration):
             name='SavedView',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('list', models.CharField(choices=[('items', 'Items'), ('judgments', 'Judgments'), ('members', 'Members'), ('runs', 'Runs'), ('models', 'Models')], max_length=9)),
+                ('list', models.CharField(choices=[('items', 'Items'), ('judgments', 'Judgments'), ('members', 'Members'), ('review', 'Review'), ('runs', 'Runs'), ('models', 'Models')], max_length=9)),
                 ('name', models.CharField(max_length=60)),
                 ('query', models.CharField(blank=True, help_text='The query string, without its question mark.', max_length=2000)),
                 ('shared', models.BooleanField(default=False)),

@@ -18,6 +18,7 @@ class SavedView(models.Model):
         ITEMS = "items"
         JUDGMENTS = "judgments"
         MEMBERS = "members"
+        REVIEW = "review"
         RUNS = "runs"
         MODELS = "models"
 

@@ -143,5 +143,5 @@ def _figures(project: Project, user: User, member: Member | None) -> dict[str, A
         "agreement": charts.agreement_over_time(project, by["at"], step),
         "speed": charts.seconds_over_time(days[-14:]),
         "session_parts": parts,
-        "misses": annotators.gold_misses(project, own, limit=10),
+        "misses": annotators.gold_misses(project, own).read(("judgment_id",), limit=10, descending=True),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotation.access import current_user
+from annotation.access import Role, current_user
 from annotation.actions import bulk
 from annotation.actions.bulk import MAX_ROWS, Change
 from annotation.lists.definition import ListDefinition, Text
@@ -23,34 +24,47 @@ from annotation.models import Member
 
 @dataclass(frozen=True)
 class BulkAct:
-    """An act on several rows, which takes `project`, `ids`, `actor` and `reason`. `done`: to how many it was done, in words."""
+    """An act on several rows, which takes `project`, `ids`, `actor` and the `fields` of its form. `done`: to how many it was
+    done, in words. `in_menu`: its button stands in a menu of the list's own, with its fields."""
 
     label: Text
     act: Callable[..., list[Change]]
     undo: Callable[..., int]
     done: Callable[[int], str]
     is_dangerous: bool = False
+    fields: tuple[str, ...] = ("reason",)
+    in_menu: bool = False
+    leads_only: bool = False
 
 
 Acts = Mapping[str, BulkAct]
 
 
+def acts_of(me: Member, acts: Acts) -> Acts:
+    """Those that somebody may do."""
+    return {name: act for name, act in acts.items() if me.role == Role.LEAD or not act.leads_only}
+
+
 def act_on_rows(
-    request: HttpRequest, me: Member, definition: ListDefinition, acts: Acts, refused: type[Exception]
+    request: HttpRequest,
+    me: Member,
+    definition: ListDefinition,
+    acts: Acts,
+    refused: type[Exception] | tuple[type[Exception], ...],
 ) -> HttpResponse:
     """Does the act whose button was pressed, `do`, to the rows `id`, or with `all` to the first `MAX_ROWS` that match `query`.
-    Back to the list, with a message that has an undo. refused: the error of an act that cannot be done."""
+    Back to the list, with a message that has an undo. refused: the errors of acts that cannot be done."""
+    acts = acts_of(me, acts)
     query = QueryDict(request.POST.get("query", ""))
-    back = reverse(definition.name, args=[me.project.slug]) + (f"?{query.urlencode()}" if query else "")
+    back = _address(definition.name, me, query.urlencode())
     name = request.POST.get("do", "")
     ids = _ids(request, me, definition, query)
     if name not in acts or not ids:
         messages.error(request, _("Select some rows, and press one of the buttons."))
         return redirect(back)
     try:
-        changes = acts[name].act(
-            project=me.project, ids=ids, actor=current_user(request), reason=request.POST.get("reason", "")
-        )
+        fields = {field: request.POST.get(field, "") for field in acts[name].fields}
+        changes = acts[name].act(project=me.project, ids=ids, actor=current_user(request), **fields)
     except refused as error:
         messages.error(request, str(error))
         return redirect(back)
@@ -64,7 +78,7 @@ def undo(request: HttpRequest, me: Member, definition: ListDefinition, acts: Act
     found = bulk.recall(
         token=request.POST.get("token", ""), user=user, project=me.project, list_name=definition.name
     )
-    back = redirect(definition.name, me.project.slug)
+    back = redirect(_address(definition.name, me, urlencode(definition.parameters)))
     if found is None or found.act not in acts:
         messages.error(request, _("This can no longer be undone."))
         return back
@@ -81,6 +95,10 @@ def undo(request: HttpRequest, me: Member, definition: ListDefinition, acts: Act
         )
         messages.warning(request, text % {"n": format_number(left)})
     return back
+
+
+def _address(name: str, me: Member, query: str) -> str:
+    return reverse(name, args=[me.project.slug]) + (f"?{query}" if query else "")
 
 
 def _ids(request: HttpRequest, me: Member, definition: ListDefinition, query: QueryDict) -> list[int]:
@@ -109,7 +127,7 @@ def _report(
     token = changes and bulk.remember(
         user=current_user(request), project=me.project, list_name=definition.name, act=name, changes=changes
     )
-    address = reverse(f"{definition.name}-undo", args=[me.project.slug])
+    address = _address(f"{definition.name}-undo", me, urlencode(definition.parameters))
     # the template of messages makes a button of these tags
     tags = f"undo {address} {token}" if token else ""
     level = messages.SUCCESS if changes else messages.WARNING

@@ -165,6 +165,7 @@ def _line(person: Person, share: Interval, reason: Reason) -> IntervalLine:
         low=share.low,
         high=share.high,
         text=_("%(low)s–%(high)s%%") % {"low": f"{100 * share.low:.0f}", "high": f"{100 * share.high:.0f}"},
+        n=share.n,
         href=person.links[reason],
         is_marked=any(each.reason is reason for each in person.stats.outliers),
     )

@@ -1,79 +1,96 @@
-"""Review pages: items that need a reviewer, and one item with its judgments."""
+"""Review pages: the lists of items that need a reviewer, and one item with its judgments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import threads
 from annotation.access import Role, current_user, member_for
+from annotation.actions import bulk_items
 from annotation.actions import review as actions
 from annotation.actions.review import ReviewError
-from annotation.analytics import annotators
 from annotation.analytics import items as item_reads
-from annotation.analytics.filter_choices import filter_choices
-from annotation.analytics.filters import Filters
+from annotation.analytics.filters import NO_FILTERS
+from annotation.analytics.overview import MANY
 from annotation.http.images import allow_images
+from annotation.lists.listing import Listing
+from annotation.lists.review import KINDS, REVIEW
+from annotation.logic.translation import format_number
 from annotation.models import Item, Member, Skip
+from annotation.views import HtmxRequest, bulk
+from annotation.views.bulk import BulkAct
+from annotation.views.items import ACTS as ITEM_ACTS
 from annotation.views.judging import compare, rank
+from annotation.views.lists import render_list
 
-PAGE = 50
-KINDS = {
-    "disagreements": gettext_lazy("Disagreements"),
-    "sent": gettext_lazy("Sent by annotators"),
-    "gold": gettext_lazy("Failed gold items"),
-    "flagged": gettext_lazy("Reward model disagrees"),
-    "questions": gettext_lazy("Questions"),
+
+def _resolved(n: int) -> str:
+    text = ngettext(
+        "The review requests of %(n)s item are resolved.",
+        "The review requests of %(n)s items are resolved.",
+        n,
+    )
+    return text % {"n": format_number(n)}
+
+
+RESOLVE = BulkAct(gettext_lazy("Resolve"), bulk_items.resolve, bulk_items.undo_resolve, _resolved)
+ACTS: dict[str, bulk.Acts] = {
+    "disagreements": {name: ITEM_ACTS[name] for name in ("restrict", "retire")},
+    "sent": {"resolve": RESOLVE} | {name: ITEM_ACTS[name] for name in ("reopen", "retire")},
+    "flagged": {"resolve": RESOLVE, "retire": ITEM_ACTS["retire"]},
 }
+"""What can be done to several rows of a kind; failed gold items stay, and a question waits for a reply."""
 
 
 @login_required
 @require_GET
-def review(request: HttpRequest, slug: str) -> HttpResponse:
+def review(request: HtmxRequest, slug: str) -> HttpResponseBase:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    project = me.project
-    filters = Filters.read(request.GET, project)
-    kind = request.GET.get("kind") if request.GET.get("kind") in KINDS else "disagreements"
-    page = _number(request.GET.get("page", "1"))
-    start = (page - 1) * PAGE
-    worst, total = item_reads.disagreements(
-        project, filters, limit=PAGE, offset=start if kind == "disagreements" else 0
-    )
-    sent = item_reads.review_requests(project)
-    misses = annotators.gold_misses(project, filters, limit=PAGE + 1, offset=start if kind == "gold" else 0)
-    flagged_items = item_reads.flagged_items(project)
-    questions = threads.open_questions(project)
-    counts = {"disagreements": total, "sent": sent.count(), "gold": None, "flagged": flagged_items.count()}
-    counts["questions"] = questions.count()
-    context = {
-        "me": me,
-        "project": project,
-        "filters": filters,
-        "choices": filter_choices(project),
-        "kind": kind,
-        "kinds": [(value, label, counts[value]) for value, label in KINDS.items()],
-        "worst": worst,
-        "sent": sent[start : start + PAGE],
-        "misses": misses[:PAGE],
-        "flagged": flagged_items[start : start + PAGE],
-        "questions": questions[start : start + PAGE],
-        "page": page,
-        "more": {
-            "disagreements": total > start + PAGE,
-            "sent": (counts["sent"] or 0) > start + PAGE,
-            "gold": len(misses) > PAGE,
-            "flagged": (counts["flagged"] or 0) > start + PAGE,
-            "questions": (counts["questions"] or 0) > start + PAGE,
-        }[kind or "disagreements"],
+    kind = _kind(request.GET)
+    listing = Listing(REVIEW[kind], me.project, request.GET)
+    if request.GET.get("format") == "csv":
+        return render_list(request, me, listing, "annotation/review.html")
+    counts = {
+        "disagreements": item_reads.disagreements(me.project, NO_FILTERS).count_up_to(MANY),
+        "sent": item_reads.review_requests(me.project)[:MANY].count(),
+        "flagged": item_reads.flagged_items(me.project)[:MANY].count(),
+        "questions": threads.open_questions(me.project)[:MANY].count(),
     }
-    return render(request, "annotation/review.html", context)
+    context = {
+        "kind": kind,
+        "kinds": [(value, label, counts.get(value)) for value, label in KINDS.items()],
+        "acts": ACTS.get(kind),
+    }
+    return render_list(request, me, listing, "annotation/review.html", context)
+
+
+@login_required
+@require_POST
+def review_bulk(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    kind = _kind(QueryDict(request.POST.get("query", "")))
+    return bulk.act_on_rows(request, me, REVIEW[kind], ACTS.get(kind, {}), ReviewError)
+
+
+@login_required
+@require_POST
+def review_undo(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    kind = _kind(request.GET)
+    return bulk.undo(request, me, REVIEW[kind], ACTS.get(kind, {}))
+
+
+def _kind(query: Mapping[str, str]) -> str:
+    kind = query.get("kind", "")
+    return kind if kind in REVIEW else "disagreements"
 
 
 @login_required
@@ -210,7 +227,3 @@ def _choices(entered: list[int | None], degree: str | None) -> list[dict[str, ob
         }
         for choice in compare.CHOICES
     ]
-
-
-def _number(text: str) -> int:
-    return max(1, int(text)) if text.isdecimal() and len(text) < 6 else 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from palate_client.client import Palate
 
-ITERATORS = ("prompts", "items", "rows", "stream_answers")
+ITERATORS = ("prompts", "items", "rows", "stream_answers", "compared_prompts")
 """Methods of `Palate` that return an iterator."""
 _END = object()
 

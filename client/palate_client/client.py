@@ -150,6 +150,8 @@ class Palate(Chats):
         return self._pages(f"/projects/{slug}/prompts/", filters)
 
     def items(self, slug: str, **filters: str) -> Iterator[Json]:
+        """Every item, or those in a `state` or by the filters of `prompts`. `ordering`: `item` or `agreement`, with a `-` before
+        it the highest first."""
         return self._pages(f"/projects/{slug}/items/", filters)
 
     # --- exports and snapshots ------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from palate_client.errors import PalateError
 
@@ -31,12 +32,27 @@ class Resources(ABC):
         """A new project, of which you are the lead. settings: as in `PATCH projects/{slug}/`."""
         return self._json("POST", "/projects/", {"name": name, "guideline": guideline, **settings})
 
-    def members(self, slug: str) -> list[Json]:
-        return self._list(f"/projects/{slug}/members/")
+    def members(self, slug: str, *, ordering: str = "") -> list[Json]:
+        """As they joined, or by `ordering`: `person`, `role`, `today`, `total` or `last`, with a `-` before it the highest
+        first."""
+        return self._list(f"/projects/{slug}/members/{_query(ordering=ordering)}")
 
     def add_member(self, slug: str, username: str, role: str = "annotator") -> Json:
         """Add an existing account to a project."""
         return self._json("POST", f"/projects/{slug}/members/", {"username": username, "role": role})
+
+    def reminders(self, slug: str) -> list[Json]:
+        """The annotators, with whether each may be reminded now that items are waiting for them."""
+        return list(self._pages(f"/projects/{slug}/reminders/"))
+
+    def remind(self, slug: str, users: Sequence[str]) -> Json:
+        """Remind members, by their user names, nobody twice within 12 hours. Returns the names of those who were (`sent`), and
+        were not (`left_out`).
+
+        Raises:
+            PalateError: one is no member, or none of them may be reminded now.
+        """
+        return self._json("POST", f"/projects/{slug}/reminders/", {"users": list(users)})
 
     # --- snapshots ------------------------------------------------------------------------------------------
 
@@ -78,9 +94,9 @@ class Resources(ABC):
 
     # --- runs and models ------------------------------------------------------------------------------------
 
-    def runs(self, slug: str) -> list[Json]:
-        """All of them, newest first."""
-        return list(self._pages(f"/projects/{slug}/runs/"))
+    def runs(self, slug: str, *, ordering: str = "started") -> list[Json]:
+        """All of them. ordering: `started`, `kind` or `state`, with a `-` before it the highest first."""
+        return list(self._pages(f"/projects/{slug}/runs/", {"ordering": ordering}))
 
     def start_run(self, slug: str, kind: str, **values: Any) -> Json:
         """Start a run. values: `config`, `inputs`, `model`, `snapshot` (its number), `reward_model`,
@@ -100,9 +116,10 @@ class Resources(ABC):
         """Follow a run until it has ended; returns its last state."""
         return self._watch(lambda: self.run(id), ("state", "percent"), RUN_ENDS, every_s, on_change)
 
-    def models(self, slug: str) -> list[Json]:
-        """All of them, newest first."""
-        return list(self._pages(f"/projects/{slug}/models/"))
+    def models(self, slug: str, *, ordering: str = "-added") -> list[Json]:
+        """All of them, newest first. ordering: `added`, `name`, `kind`, `parent`, `judgments` or `accuracy`, with a `-` before it
+        the highest first; models without a value come last."""
+        return list(self._pages(f"/projects/{slug}/models/", {"ordering": ordering}))
 
     def add_model(self, slug: str, kind: str, name: str, location: str, *, ask_hub: bool = True) -> Json:
         """Add a model: `file:/folder` on the server, or `hub:org/name@revision`. Returns it.
@@ -117,6 +134,39 @@ class Resources(ABC):
     def promote_model(self, id: int) -> Json:
         """Make a model the current one of its kind."""
         return self._json("POST", f"/models/{id}/promote/")
+
+    # --- comparisons of policies ----------------------------------------------------------------------------
+
+    def leaderboard(self, slug: str, **filters: str) -> list[Json]:
+        """Ratings of policies by what people preferred, best first. filters: `days`, `annotator`, `tag`, `version`."""
+        return self._list(f"/projects/{slug}/leaderboard/{_query(**filters)}")
+
+    def leaderboard_pairs(self, slug: str, **filters: str) -> list[Json]:
+        """Win rates of each two policies, by people and by reward models, with the same filters."""
+        return self._list(f"/projects/{slug}/leaderboard/pairs/{_query(**filters)}")
+
+    def comparison(self, slug: str, policy: int, baseline: int) -> Json:
+        """Win rates of a policy over another one, by their ids, by people and by each reward model; and what is `missing`."""
+        return self._json("GET", _pair(slug, policy, baseline))
+
+    def start_comparison(
+        self, slug: str, policy: int, baseline: int, *, scorer: int | None = None
+    ) -> list[int]:
+        """Have both answer the same prompts; or have a reward model, `scorer`, score what they answered. Returns the ids of the
+        runs."""
+        body = {} if scorer is None else {"scorer": scorer}
+        return list(self._json("POST", _pair(slug, policy, baseline), body)["runs"])
+
+    def compared_prompts(self, slug: str, policy: int, baseline: int, **search: str) -> Iterator[Json]:
+        """Both models' answers, prompt by prompt, those on which the policy lost most first. search: `by` (`people` or a reward
+        model's id), `order` (`losses` or `gains`), `winner` (`policy`, `baseline` or `tie`), `tag`, `split`, and `disputed` and
+        `flagged` (`true`)."""
+        return self._pages(f"{_pair(slug, policy, baseline)}prompts/", search)
+
+    def queue_answers(self, slug: str, policy: int, baseline: int, responses: Sequence[int]) -> int:
+        """Put an answer of each to the same prompt into the queue, by their ids, once. Returns the item's id."""
+        body = {"responses": list(responses)}
+        return int(self._json("POST", f"{_pair(slug, policy, baseline)}queue/", body)["item"])
 
     # --- loops and rounds -----------------------------------------------------------------------------------
 
@@ -196,3 +246,12 @@ class Resources(ABC):
     @abstractmethod
     def _pages(self, path: str, parameters: Mapping[str, str] | None = None) -> Iterator[Json]:
         """The results of all pages of a list."""
+
+
+def _pair(slug: str, policy: int, baseline: int) -> str:
+    return f"/projects/{slug}/comparisons/{policy}/{baseline}/"
+
+
+def _query(**parameters: str) -> str:
+    given = {name: value for name, value in parameters.items() if value}
+    return f"?{urlencode(given)}" if given else ""

@@ -8,8 +8,8 @@ from unittest import mock
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotation.actions import bulk_items, items, leases, review, rules
-from annotation.models import AuditEntry, Batch, Item, Member, Notification, Slot
+from annotation.actions import bulk_batches, bulk_items, items, leases, review, rules
+from annotation.models import AuditEntry, Batch, Item, Judgment, Member, Notification, Prompt, Slot, User
 from annotation.views import bulk
 from tests import builders
 from tests.analytics import AnalyticsTestCase
@@ -234,3 +234,147 @@ class MemberTests(BulkTestCase):
         page = self.act("members", "pause", *[m.pk for m in self.members()])
         assert self.messages_of(page) == ["Give a reason: they read it above their work."]
         assert [m.paused_at for m in self.members()] == [None] * 4
+
+
+class TagTests(BulkTestCase):
+    def setUp(self) -> None:
+        self.more_items(3)
+        self.ids = sorted(Item.objects.values_list("pk", flat=True))
+        Prompt.objects.filter(items=self.ids[0]).update(tags=["web", "maths"])
+        self.sign_in(self.alice)
+
+    def all_tags(self) -> list[list[str]]:
+        return [item.prompt.tags for item in Item.objects.select_related("prompt").order_by("pk")]
+
+    def test_a_tag_is_added_and_all_comes_back(self) -> None:
+        page = self.act("items", "tag", *self.ids, tag="  web ", query="state=open")
+        assert page.redirect_chain == [(f"{self.url('items')}?state=open", 302)]
+        said = "The tag is added to the prompts of 2 items. 1 row stays as it was."
+        assert self.messages_of(page) == [said]
+        assert self.all_tags() == [["web", "maths"], ["web"], ["web"]]
+        assert AuditEntry.objects.filter(verb="prompt.tagged", data__tag="web").count() == 2
+        Prompt.objects.filter(items=self.ids[2]).update(tags=["web", "new"])
+        assert self.undo(page) == [
+            "1 row is as it was before.",
+            "1 row was not put back: somebody has changed it since.",
+        ]
+        assert self.all_tags() == [["web", "maths"], [], ["web", "new"]]
+        assert AuditEntry.objects.filter(verb="prompt.untagged").count() == 1
+
+    def test_a_tag_is_removed_and_comes_back_to_its_place(self) -> None:
+        page = self.act("items", "untag", *self.ids, tag="web")
+        assert self.messages_of(page) == [
+            "The tag is removed from the prompt of 1 item. 2 rows stay as they were."
+        ]
+        assert self.all_tags() == [["maths"], [], []]
+        assert self.undo(page) == ["1 row is as it was before."]
+        assert self.all_tags() == [["web", "maths"], [], []]
+        assert AuditEntry.objects.filter(verb="prompt.tagged").count() == 1
+
+    def test_items_of_one_prompt_have_its_tags(self) -> None:
+        first, second, _ = (Item.objects.get(pk=pk) for pk in self.ids)
+        Item.objects.filter(pk=second.pk).update(prompt=first.prompt)
+        page = self.act("items", "tag", first.pk, second.pk, tag="new")
+        assert self.all_tags()[:2] == [["web", "maths", "new"]] * 2
+        assert AuditEntry.objects.filter(verb="prompt.tagged").count() == 1
+        assert self.undo(page) == ["2 rows are as they were before."]
+        assert self.all_tags()[:2] == [["web", "maths"]] * 2
+
+    def test_what_is_no_tag_is_refused(self) -> None:
+        for tag in ("", "  ", "x" * 61, "a\0b"):
+            page = self.act("items", "tag", *self.ids, tag=tag)
+            assert self.messages_of(page) == ["A tag has 1 to 60 characters."], tag
+        assert self.all_tags() == [["web", "maths"], [], []]
+
+    def test_a_prompt_has_at_most_a_hundred(self) -> None:
+        Prompt.objects.filter(items=self.ids[0]).update(tags=[str(n) for n in range(100)])
+        assert self.messages_of(self.act("items", "tag", self.ids[0], tag="new")) == [
+            "1 row stays as it was."
+        ]
+        assert len(self.all_tags()[0]) == 100
+
+    def test_leads_alone_tag_and_only_their_own_project_s_prompts(self) -> None:
+        other = builders.project(self.charlie, "Other", k=3)
+        builders.items(other, 1, k=3)
+        theirs = Item.objects.get(project=other)
+        self.act("items", "tag", theirs.pk, tag="new")
+        assert Prompt.objects.get(pk=theirs.prompt_id).tags == []
+        self.sign_in(self.dana)
+        self.assertNotContains(self.client.get(self.url("items")), 'name="tag" maxlength')
+        for do, data in (("tag", {"tag": "new"}), ("assign", {"batch": "1"})):
+            page = self.act("items", do, *self.ids, **data)
+            assert self.messages_of(page) == ["Select some rows, and press one of the buttons."]
+        assert self.all_tags()[:3] == [["web", "maths"], [], []]
+
+
+class BatchTests(BulkTestCase):
+    def setUp(self) -> None:
+        self.more_items(4)
+        self.ids = sorted(Item.objects.values_list("pk", flat=True))
+        self.batch = self.new_batch("Week 48", self.bob)
+        self.sign_in(self.alice)
+
+    def new_batch(self, name: str, *people: User) -> Batch:
+        batch = Batch.objects.create(
+            project=self.project, name=name, created_by=self.alice, due_at="2027-01-01T00:00Z"
+        )
+        for user in people:
+            batch.people.create(user=user)
+        return batch
+
+    def in_batch(self, batch: Batch) -> list[int]:
+        return sorted(Slot.objects.filter(batch=batch).values_list("item", flat=True))
+
+    def test_items_are_put_into_a_batch_and_taken_out_again(self) -> None:
+        builders.judgment(self.project, self.bob)
+        (judged,) = Judgment.objects.values_list("item", flat=True)
+        others = [pk for pk in self.ids if pk != judged]
+        self.assertContains(self.client.get(self.url("items")), "Week 48</option>")
+        page = self.act("items", "assign", *self.ids, batch=str(self.batch.pk))
+        assert self.messages_of(page) == ["3 items are in the batch now. 1 row stays as it was."]
+        # a slot for the one person of the batch
+        assert self.in_batch(self.batch) == others
+        assert AuditEntry.objects.get(verb="batch.extended").data["items"] == 3
+        lease = leases.claim(project=self.project, annotator=self.bob)
+        assert lease is not None
+        assert lease.item_id in others
+        assert self.undo(page) == ["3 rows are as they were before."]
+        assert self.in_batch(self.batch) == []
+        assert AuditEntry.objects.get(verb="batch.reduced").data["items"] == 3
+
+    def test_what_is_judged_since_stays(self) -> None:
+        page = self.act("items", "assign", *self.ids[:2], batch=str(self.batch.pk))
+        builders.judgment(self.project, self.bob)
+        assert self.undo(page) == [
+            "1 row is as it was before.",
+            "1 row was not put back: somebody has changed it since.",
+        ]
+        assert len(self.in_batch(self.batch)) == 1
+
+    def test_slots_of_a_closed_batch_come_back_to_it(self) -> None:
+        old = self.new_batch("Week 47", self.bob)
+        Slot.objects.filter(item=self.ids[0]).update(batch=old)
+        Batch.objects.filter(pk=old.pk).update(closed_at="2026-11-01T00:00Z")
+        before = self.slots()
+        page = self.act("items", "assign", self.ids[0], batch=str(self.batch.pk))
+        assert self.in_batch(self.batch) == [self.ids[0]]
+        self.undo(page)
+        assert self.slots() == before
+
+    def test_only_an_open_batch_of_the_project_takes_items(self) -> None:
+        closed = self.new_batch("Week 46", self.bob)
+        Batch.objects.filter(pk=closed.pk).update(closed_at="2026-11-01T00:00Z")
+        other = builders.project(self.charlie, "Other", k=3)
+        theirs = Batch.objects.create(
+            project=other, name="Theirs", created_by=self.charlie, due_at="2027-01-01T00:00Z"
+        )
+        for batch in (str(closed.pk), str(theirs.pk), "", "x", "9" * 18):
+            page = self.act("items", "assign", *self.ids, batch=batch)
+            assert self.messages_of(page) == ["Choose an open batch."], batch
+        assert not Slot.objects.exclude(batch=None).exists()
+
+    def test_a_batch_has_a_largest_number_of_items(self) -> None:
+        with mock.patch.object(bulk_batches, "MAX_BATCH_ITEMS", 2):
+            page = self.act("items", "assign", *self.ids, batch=str(self.batch.pk))
+        assert self.messages_of(page) == ["A batch has at most 2 items."]
+        assert self.in_batch(self.batch) == []

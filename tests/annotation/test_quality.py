@@ -71,6 +71,8 @@ class QualityTests(AnalyticsTestCase):
         assert [placed.line.label for placed in chart.lines] == ["bob", "erin"]
         assert (chart.ticks[0].at, chart.ticks[-1].at) == (0, 100)
         assert page.context["gold_chart"] is None
+        self.assertContains(page, 'download="agreement-with-others-lowest-first.csv"')
+        self.assertContains(page, '<th scope="row">All annotators together.</th>')
         for tick in chart.ticks:
             self.assertContains(page, f">{tick.label}</text>")
 

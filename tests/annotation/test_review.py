@@ -25,7 +25,7 @@ class ReviewTests(AnalyticsTestCase):
         self.sign_in(self.dana)
 
         def listed() -> list[int]:
-            return [one.item for one in self.client.get(self.url("review")).context["worst"]]
+            return [row.pk for row in self.client.get(self.url("review")).context["listing"].page.rows]
 
         assert listed() == [worst.pk, mild.pk]
         self.client.post(self.url("item-decide", worst.pk), self.ranked(2, 1, 3) | {"do": "verdict"})
@@ -38,7 +38,7 @@ class ReviewTests(AnalyticsTestCase):
         (item,) = self.judged([[1, 2, 3], [3, 2, 1]])
         self.sign_in(self.dana)
         self.client.post(self.url("item-decide", item.pk), {"do": "retire", "reason": "Broken."})
-        assert self.client.get(self.url("review")).context["worst"] == []
+        assert self.client.get(self.url("review")).context["listing"].page.rows == []
 
     def test_what_annotators_sent_waits_until_it_is_answered(self) -> None:
         (item,) = self.judged([[1, 2, 3], [1, 2, 3]])
@@ -75,11 +75,14 @@ class ReviewTests(AnalyticsTestCase):
             judgments=Judgment.objects.values_list("pk", flat=True), reason=ReviewFlag.Reason.REWARDS
         )
         self.sign_in(self.alice)
-        # user; membership; disagreements; sent; flagged; questions; misses; whether the project is large; the filters' tags,
-        # people, versions
-        with self.assertNumQueries(11):
+        # user; membership; how many disagreements, sent, flagged, questions; the filters' people, whether the project is large,
+        # its tags, versions; the rows; how many match; views
+        with self.assertNumQueries(13):
             self.client.get(self.url("review"))
-        # one more where they are shown, with their judgments, people and prompts; the filters are not
+        # how many match is counted with the rows where the agreement is; one for the filter's person
+        with self.assertNumQueries(13):
+            assert self.client.get(self.url("review"), {"annotator": "bob"}).context["listing"].count == 6
+        # the rows come with their judgments, people and prompts; there is no filter by version
         with self.assertNumQueries(12):
             self.client.get(self.url("review"), {"kind": "flagged"})
 
@@ -96,14 +99,14 @@ class ReviewFlagTests(AnalyticsTestCase):
     def listed(self) -> list[int]:
         self.sign_in(self.dana)
         page = self.client.get(self.url("review"), {"kind": "flagged"})
-        return [one.judgment_id for one in page.context["flagged"]]
+        return [flag.judgment_id for flag in page.context["listing"].page.rows]
 
     def test_it_waits_with_its_reason_and_leads_to_its_item(self) -> None:
         item, judgment = self.flagged_item()
         assert self.listed() == [judgment.pk]
         page = self.client.get(self.url("review"), {"kind": "flagged"})
-        self.assertContains(page, "two reward models disagree with it")
-        self.assertContains(page, "judged by erin")
+        self.assertContains(page, "Two reward models disagree with it")
+        self.assertContains(page, self.url("annotator", "erin"))
         self.assertContains(page, self.url("item", item.pk))
         self.assertContains(self.client.get(self.url("item", item.pk)), "judgment by erin")
 

@@ -93,7 +93,7 @@ def test_a_verdict_is_given_without_scripts(
     page = new_page(java_script_enabled=False, viewport={"width": 390, "height": 844})
     sign_in(page, alice)
     page.goto(reverse("review", args=[project.slug]))
-    page.locator(".list-link").first.click()
+    page.locator(".list-prompt a").first.click()
     item = Item.objects.get(pk=int(page.url.rstrip("/").rsplit("/", 1)[1]))
     for rank, letter in enumerate("ABC", start=1):
         page.locator(f'input[name="rank-{letter}"][value="{rank}"]').check(force=True)

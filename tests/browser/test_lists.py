@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from annotation.models import Item, Member, Project, SavedView, User
+from annotation.actions import snapshots
+from annotation.models import Batch, Item, Member, Project, SavedView, Skip, User
 from tests import builders
 from tests.browser.test_accessibility import AXE, problems
 
@@ -141,6 +144,120 @@ def test_without_scripts_a_list_is_filtered_and_acted_on(
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".toast")).to_contain_text("1 row is as it was before.")
     assert not Item.objects.filter(state="restricted").exists()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_prompts_are_tagged_and_put_into_a_batch_from_the_bar(
+    new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project, width: int
+) -> None:
+    batch = Batch.objects.create(
+        project=project, name="Week 48", created_by=alice, due_at=timezone.now() + timedelta(days=3)
+    )
+    batch.people.create(user=alice)
+    page = new_page(viewport={"width": width, "height": 844}, reduced_motion="reduce")
+    page.add_init_script(path=AXE)
+    sign_in(page, alice)
+    page.goto(address(project))
+    bar = page.get_by_role("form", name="Selected rows")
+    for box in page.locator("[data-check-row]").all()[:2]:
+        box.check()
+    bar.locator("summary", has_text="Tags").click()
+    tag = bar.get_by_label("Tag")
+    expect(tag).to_be_in_viewport(ratio=1)
+    assert problems(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tag.fill("maths")
+    tag.press("Enter")  # presses no button: the first one is "Retire"
+    expect(bar).to_contain_text("2 selected")
+    bar.get_by_role("button", name="Add the tag").click()
+    expect(page.locator(".toast")).to_contain_text("The tag is added to the prompts of 2 items.")
+    expect(page.locator("tbody .badge", has_text="maths")).to_have_count(2)
+    page.locator("[data-check-row]").first.check()
+    bar.locator("summary", has_text="Batch").click()
+    expect(bar.get_by_label("Open batch")).to_be_in_viewport(ratio=1)
+    assert problems(page) == []
+    bar.get_by_role("button", name="Put into the batch").click()
+    expect(page.locator(".toast")).to_contain_text("1 item is in the batch now.")
+    assert batch.slots.count() == 1
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast")).to_contain_text("1 row is as it was before.")
+    assert not batch.slots.exists()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_waits_for_review_is_filtered_and_resolved(
+    new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project, width: int
+) -> None:
+    bob = User.objects.get(username="bob")
+    first, second = Item.objects.order_by("pk")[:2]
+    for item, person in ((first, alice), (second, bob)):
+        Skip.objects.create(item=item, annotator=person, reason=Skip.Reason.REVIEW, note="Look at this.")
+    page = new_page(viewport={"width": width, "height": 844}, reduced_motion="reduce")
+    page.add_init_script(path=AXE)
+    sign_in(page, alice)
+    page.goto(address(project, "review") + "?kind=sent")
+    expect(page.locator("#list-count")).to_have_text("2 rows")
+    page.get_by_label("Annotator").select_option("bob")
+    expect(page.locator("#list-count")).to_have_text("1 row")
+    expect(page).to_have_url(re.compile(r"/review/\?kind=sent&annotator=bob$"))
+    kinds = page.get_by_role("navigation", name="What to review")
+    expect(kinds.get_by_role("link", name="Questions")).to_have_attribute(
+        "href", "?annotator=bob&kind=questions"
+    )
+    page.locator("[data-check-row]").check()
+    assert problems(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.locator(".toast")).to_contain_text("The review requests of 1 item are resolved.")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#list-count")).to_have_text("2 rows")
+    expect(page).to_have_url(re.compile(r"/review/\?kind=sent$"))
+
+
+def test_a_snapshot_shows_its_changes_since_another_at_once(
+    page: Page, new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project
+) -> None:
+    snapshots.create_snapshot(project=project, creator=alice)
+    builders.judgment(project, alice)
+    snapshots.create_snapshot(project=project, creator=alice)
+    here = reverse("snapshot", args=[project.slug, 2])
+    sign_in(page, alice)
+    page.goto(here)
+    page.get_by_label("since").select_option("1")
+    expect(page.locator("#difference")).to_contain_text("1, with 3 pairs")
+    expect(page).to_have_url(re.compile(f"{here}$"))
+    plain = new_page(java_script_enabled=False)
+    sign_in(plain, alice)
+    plain.goto(here)
+    plain.get_by_label("since").select_option("1")
+    plain.get_by_role("button", name="Compare").click()
+    expect(plain.locator("#difference")).to_contain_text("1, with 3 pairs")
+
+
+def test_my_work_follows_its_dates_once_they_are_complete(
+    page: Page, new_page: Callable[..., Page], sign_in: SignIn, project: Project
+) -> None:
+    bob = User.objects.get(username="bob")
+    sign_in(page, bob)
+    page.goto(reverse("my-work"))
+    expect(page.locator("#work")).to_contain_text("Items judged")
+    page.locator("[name=to]").fill("2026-01-31")
+    page.locator("[name=from]").fill("2026-01-05")
+    expect(page.locator("#work-period")).to_contain_text("5 Jan 2026 to 31 Jan 2026")
+    expect(page.locator("#work")).to_contain_text("Nothing in this period.")
+    expect(page).to_have_url(re.compile(r"\?from=2026-01-05&to=2026-01-31$"))
+    expect(page.locator("#work-timesheet")).to_have_attribute(
+        "href", re.compile("from=2026-01-05&to=2026-01-31")
+    )
+    page.locator("[name=from]").fill("2026-02-05")
+    expect(page.locator("#work")).to_contain_text("This week is shown instead.")
+    plain = new_page(java_script_enabled=False)
+    sign_in(plain, bob)
+    plain.goto(reverse("my-work"))
+    plain.locator("[name=from]").fill("2026-01-05")
+    plain.locator("[name=to]").fill("2026-01-31")
+    plain.get_by_role("button", name="Apply").click()
+    expect(plain.locator("#work-period")).to_contain_text("5 Jan 2026 to 31 Jan 2026")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -1,4 +1,4 @@
-"""Runs, models, loops and rounds by id, with the check that the caller may access them."""
+"""Runs, models, pairs of policies, loops and rounds by id, with the check that the caller may access them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.http import Http404
 from rest_framework.request import Request
 
 from annotation.access import Role, current_user, project_for
+from training.comparisons.pairs import Pair
 from training.models import Loop, ModelVersion, Round, Run
 from training.registry.queries import models_of
 from training.rounds.queries import rounds_of
@@ -37,6 +38,22 @@ def model_for(request: Request, pk: int, *roles: Role) -> ModelVersion:
     """
     version = _visible(ModelVersion.objects.all(), request, pk, "model", *roles)
     return cast("ModelVersion", models_of(version.project).get(pk=pk))
+
+
+def pair_for(request: Request, slug: str, policy: int, baseline: int, *roles: Role) -> Pair:
+    """Two policies of the project, if the caller has one of the roles in it.
+
+    Raises:
+        Http404: there are no such two policies in the project, or the caller is not a member of it.
+        PermissionDenied: the caller has another role.
+    """
+    project = project_for(request.user, slug, *roles)
+    rows = ModelVersion.objects.filter(project=project, kind=ModelVersion.Kind.POLICY)
+    ids = [pk for pk in (policy, baseline) if pk < 2**63]
+    found = rows.select_related("author", "project").in_bulk(ids)
+    if len(found) < 2:
+        raise Http404("No such two policies.")
+    return Pair(policy=found[policy], baseline=found[baseline])
 
 
 def loop_for(request: Request, pk: int, *roles: Role) -> Loop:

@@ -14,7 +14,8 @@ from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
 from annotation.api import errors
-from annotation.api.pagination import CURSOR, NewestFirst, Page
+from annotation.api.ordering import Ordering
+from annotation.api.pagination import CURSOR, Page
 from annotation.api.renderers import TarRenderer
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
@@ -25,7 +26,9 @@ from training.models import ModelVersion
 from training.registry import model_archive
 from training.registry.actions import add_model, promote, retire
 from training.registry.hub import check_hub_model
-from training.registry.queries import models_of
+from training.registry.model_list import MODELS
+
+ORDERING = Ordering(MODELS, own="-added")
 
 
 class ModelOut(serializers.ModelSerializer[ModelVersion]):
@@ -84,14 +87,17 @@ class ModelsApi(ApiView):
     @extend_schema(
         summary="The project's models",
         operation_id="models_list",
-        parameters=[CURSOR],
+        parameters=[CURSOR, ORDERING.parameter],
         responses={200: ModelPage} | errors.WRITE,
         tags=["models"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Newest first, 100 a page. For leads and reviewers."""
+        """Newest first or as `ordering` says, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return NewestFirst().page_response(models_of(project), request, ModelOut)
+        rows = MODELS.rows(project, {})
+        return ORDERING.page_response(
+            rows, request, ModelOut, shown=lambda found: [row.version for row in found]
+        )
 
     @extend_schema(
         summary="Add a model",

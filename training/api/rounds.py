@@ -11,14 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
-from annotation.analytics.figures import counted_by_worker
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
 from annotation.models import Member, Project
 from training.api.access import loop_for, round_for
-from training.comparisons.leaderboard import rate_policies
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, Round
@@ -259,32 +257,6 @@ class RoundActApi(ApiView):
                 raise ValidationError({error.field: [str(error)]}) from error
             raise errors.Conflict(str(error)) from error
         return Response(RoundOut(changed).data)
-
-
-class PolicyRatingOut(serializers.Serializer[Any]):
-    author = serializers.CharField(source="author.name", help_text="The policy's name.")
-    points = serializers.FloatField(
-        help_text="Elo points: 400 are a factor of ten in the odds; the mean is 1000."
-    )
-    low = serializers.FloatField(help_text="Lower bound of the 95% interval.")
-    high = serializers.FloatField()
-    comparisons = serializers.IntegerField(help_text="Comparisons of its answers with another policy's.")
-
-
-class LeaderboardApi(ApiView):
-    @extend_schema(
-        summary="Ratings of policies by human preference",
-        operation_id="leaderboard",
-        responses={200: PolicyRatingOut(many=True)} | errors.READ,
-        tags=["models"],
-    )
-    def get(self, request: Request, slug: str) -> Response:
-        """Bradley-Terry ratings from all judgments that compare answers of different policies, best first; a tie is half a win
-        for each. The intervals are a bootstrap over items. 503 while a worker counts in a large project. For leads and
-        reviewers."""
-        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        with counted_by_worker(project):
-            return Response(PolicyRatingOut(rate_policies(project), many=True).data)
 
 
 def _save(request: Request, project: Project, loop: Loop | None) -> Loop:

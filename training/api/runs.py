@@ -13,7 +13,8 @@ from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
 from annotation.api import errors
-from annotation.api.pagination import CURSOR, ById, Page
+from annotation.api.ordering import Ordering
+from annotation.api.pagination import CURSOR, Page
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
 from annotation.exports.selection import IMPORTED
@@ -28,6 +29,9 @@ from training.runs.kinds import LEARNS_JUDGMENTS
 from training.runs.queries import runs_of
 from training.runs.resources import MAX_PRIORITY, RESOURCES
 from training.runs.reward_sources import LEARNS_REWARDS
+from training.runs.run_list import RUNS
+
+ORDERING = Ordering(RUNS, own="started")
 
 
 def _number(name: str, help_text: str) -> serializers.IntegerField:
@@ -247,14 +251,14 @@ class RunsApi(ApiView):
     @extend_schema(
         summary="The project's runs",
         operation_id="runs_list",
-        parameters=[CURSOR],
+        parameters=[CURSOR, ORDERING.parameter],
         responses={200: RunPage} | errors.READ | errors.BAD_FIELDS,
         tags=["runs"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Oldest first, 100 a page. For leads and reviewers."""
+        """Oldest first or as `ordering` says, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return ById().page_response(runs_of(project).select_related("project"), request, RunOut)
+        return ORDERING.page_response(runs_of(project).select_related("project"), request, RunOut)
 
     @extend_schema(
         summary="Start a run",

@@ -3,10 +3,14 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from annotation.api.errors import UnknownAddressApi
+from training.api.comparisons import ComparedPromptsApi, CompareQueueApi, ComparisonApi
+from training.api.leaderboard import LeaderboardApi, PairsApi
 from training.api.models import DownloadApi, LineageApi, ModelsApi, PromoteApi, RetireApi
-from training.api.rounds import LeaderboardApi, LoopApi, LoopsApi, RoundActApi, RoundApi, RoundsApi
+from training.api.rounds import LoopApi, LoopsApi, RoundActApi, RoundApi, RoundsApi
 from training.api.run_reports import MetricsApi, RunLogApi
 from training.api.runs import CancelApi, ResumeApi, RunApi, RunsApi
+
+PAIR = "projects/<slug:slug>/comparisons/<int:policy>/<int:baseline>/"
 
 urlpatterns = [
     path("projects/<slug:slug>/runs/", RunsApi.as_view(), name="api-runs"),
@@ -22,6 +26,10 @@ urlpatterns = [
     path("models/<int:pk>/lineage/", LineageApi.as_view(), name="api-model-lineage"),
     path("projects/<slug:slug>/loops/", LoopsApi.as_view(), name="api-loops"),
     path("projects/<slug:slug>/leaderboard/", LeaderboardApi.as_view(), name="api-leaderboard"),
+    path("projects/<slug:slug>/leaderboard/pairs/", PairsApi.as_view(), name="api-leaderboard-pairs"),
+    path(PAIR, ComparisonApi.as_view(), name="api-comparison"),
+    path(f"{PAIR}prompts/", ComparedPromptsApi.as_view(), name="api-comparison-prompts"),
+    path(f"{PAIR}queue/", CompareQueueApi.as_view(), name="api-comparison-queue"),
     path("loops/<int:pk>/", LoopApi.as_view(), name="api-loop"),
     path("loops/<int:pk>/rounds/", RoundsApi.as_view(), name="api-rounds"),
     path("rounds/<int:pk>/", RoundApi.as_view(), name="api-round"),

@@ -17,6 +17,7 @@ from annotation.analytics.item_search import Search
 from annotation.models import Delivery, Snapshot, SnapshotJob
 from config.urls import urlpatterns
 from tests import builders, opinions
+from tests.access_cases import policy
 from tests.annotation.api.base import ApiTestCase
 
 LEAD, LOOKS, ALL = "lead", "lead reviewer", "lead reviewer annotator"
@@ -46,6 +47,8 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-rule", "DELETE"): (LEAD, "lead"),
     ("api-audit", "GET"): (LOOKS, "read"),
     ("api-timesheet", "GET"): (LEAD, "read"),
+    ("api-reminders", "GET"): (LEAD, "read"),
+    ("api-reminders", "POST"): (LEAD, "lead"),
     ("api-batches", "GET"): (LEAD, "read"),
     ("api-batches", "POST"): (LEAD, "lead"),
     ("api-batch", "PATCH"): (LEAD, "lead"),
@@ -96,6 +99,11 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-loops", "GET"): (LOOKS, "read"),
     ("api-loops", "POST"): (LEAD, "lead"),
     ("api-leaderboard", "GET"): (LOOKS, "read"),
+    ("api-leaderboard-pairs", "GET"): (LOOKS, "read"),
+    ("api-comparison", "GET"): (LOOKS, "read"),
+    ("api-comparison", "POST"): (LEAD, "lead"),
+    ("api-comparison-prompts", "GET"): (LOOKS, "read"),
+    ("api-comparison-queue", "POST"): (LEAD, "lead"),
 }
 # views of objects that this setup does not have: 404 for everybody; their own tests cover the rest
 ELSEWHERE = {
@@ -161,6 +169,7 @@ class PermissionTests(ApiTestCase):
             project=self.project, name="x.jsonl", file=BytesIO(b'{"prompt": "x"}'), creator=self.alice
         )
 
+        self.policies = [policy(self.project, name) for name in ("old", "new")]
         self.invitation, _ = invitations.invite(project=self.project, creator=self.alice, role="annotator")
         self.rule = rules.save_rule(
             project=self.project, actor=self.alice, measure="gold", action="warn", below=0.5, after=10
@@ -177,6 +186,7 @@ class PermissionTests(ApiTestCase):
 
     def path(self, name: str, pattern: str) -> str:
         words = {"slug": self.project.slug, "number": 1, "delivery": self.delivery.pk}
+        words |= {"policy": self.policies[1].pk, "baseline": self.policies[0].pk}
         words["verb"] = "resume" if "member" in name else "dismiss"
         of_kind = {
             "invitation": self.invitation,

@@ -4,8 +4,16 @@ import csv
 import io
 from urllib.parse import unquote
 
-from annotation.logic.chart_table import bars_csv_uri, csv_uri, table
-from annotation.logic.svg_chart import Axis, Point, column_chart, horizontal_bars, scatter_chart
+from annotation.logic.chart_table import bars_csv_uri, csv_uri, interval_csv_uri, interval_table, table
+from annotation.logic.svg_chart import (
+    Axis,
+    IntervalLine,
+    Point,
+    column_chart,
+    horizontal_bars,
+    interval_chart,
+    scatter_chart,
+)
 
 
 def rows_of(uri: str) -> list[list[str]]:
@@ -53,3 +61,25 @@ def test_commas_quotes_and_ampersands_come_back_as_they_were() -> None:
     uri = bars_csv_uri(horizontal_bars([('a, "b" & c#', 30, "")]))
     assert rows_of(uri) == [["Value", "Number"], ['a, "b" & c#', "30"]]
     assert not {'"', "&", "#", " "} & set(uri)
+
+
+def test_intervals_have_a_row_each_and_one_for_what_they_are_compared_with() -> None:
+    lines = [
+        IntervalLine("bob", 2 / 3, 0.5, 0.8, "50–80%", n=1200),
+        IntervalLine("+1", 0.5, 0.25, 0.75, "25–75%"),
+    ]
+    chart = interval_chart(lines, 0.6)
+    assert interval_table(chart, "All together.") == (
+        ["Name", "Value", "Interval from", "to", "Number"],
+        [
+            ["+1", "50.0%", "25.0%", "75.0%", ""],
+            ["bob", "66.7%", "50.0%", "80.0%", "1,200"],
+            ["All together.", "60.0%", "", "", ""],
+        ],
+    )
+    assert rows_of(interval_csv_uri(chart, "All together."))[1:] == [
+        ["'+1", "0.5", "0.25", "0.75", ""],
+        ["bob", "0.666667", "0.5", "0.8", "1200"],
+        ["All together.", "0.6", "", "", ""],
+    ]
+    assert len(interval_table(interval_chart(lines))[1]) == 2
