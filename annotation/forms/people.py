@@ -64,7 +64,7 @@ class SignUpForm(forms.Form):
         label=_("User name"),
         max_length=150,
         validators=[UnicodeUsernameValidator()],
-        help_text=_("Never shown in exports."),
+        help_text=_("Files of judgments never name you by it."),
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
     )
     password = forms.CharField(

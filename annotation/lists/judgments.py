@@ -47,7 +47,7 @@ JUDGMENTS = ListDefinition(
     columns=(
         Column("item", _("Item"), lambda judgment: judgment.item_id),
         Column("prompt_id", value=lambda judgment: judgment.item.prompt.external_id),
-        Column("annotator", _("Annotator"), lambda judgment: judgment.annotator.username),
+        Column("annotator", _("Annotator"), lambda judgment: judgment.annotator.pseudonym),
         Column("order", _("Judgment"), order_in_words),
         Column("degree", value=lambda judgment: judgment.degree),
         Column("rationale", value=lambda judgment: judgment.rationale),

@@ -106,7 +106,7 @@ REVIEW = {
         "sent",
         rows=lambda project, values: _matching(items.review_requests(project), values, person="annotator"),
         columns=(
-            Column("annotator", _("Annotator"), lambda skip: skip.annotator.username),
+            Column("annotator", _("Annotator"), lambda skip: skip.annotator.pseudonym),
             Column("note", value=lambda skip: skip.note),
             Column("state", _("State"), lambda skip: skip.item.state),
             Column("sent", pgettext_lazy("column", "Sent"), lambda skip: skip.created_at, BY_ID),
@@ -132,7 +132,7 @@ REVIEW = {
             items.flagged_items(project), values, person="judgment__annotator", item="judgment__item"
         ),
         columns=(
-            Column("annotator", _("Annotator"), lambda flag: flag.judgment.annotator.username),
+            Column("annotator", _("Annotator"), lambda flag: flag.judgment.annotator.pseudonym),
             Column("reason", _("Reason"), lambda flag: flag.reason),
             Column("judged", value=lambda flag: flag.judgment.created_at),
             Column("flagged", _("Flagged"), lambda flag: flag.created_at, BY_ID),
@@ -145,7 +145,7 @@ REVIEW = {
         "questions",
         rows=lambda project, values: _matching(threads.open_questions(project), values, person="author"),
         columns=(
-            Column("annotator", _("Annotator"), lambda message: message.author.username),
+            Column("annotator", _("Annotator"), lambda message: message.author.pseudonym),
             Column("question", value=lambda message: message.text),
             Column("asked", _("Asked"), lambda message: message.created_at, BY_ID),
         ),

@@ -199,7 +199,7 @@ class FileTests(ListTestCase):
         assert [row["item"] for row in self.rows_of_file("items", "?tag=maths")] == [str(two.pk)]
         judgments = self.rows_of_file("judgments", "?annotator=bob")
         assert [(row["annotator"], row["order"], row["counts"]) for row in judgments] == [
-            ("bob", "A > B > C", "yes")
+            (self.bob.pseudonym, "A > B > C", "yes")
         ] * 2
 
     def test_a_file_of_people_is_for_leads(self) -> None:
