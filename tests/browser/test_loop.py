@@ -77,7 +77,9 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     page.get_by_role("button", name="Promote round-1-policy").click()
     expect(page.get_by_text("The new policy is now the current one.")).to_be_visible()
     elsewhere(play, round, until="none")
-    expect(page.locator(".round-status")).to_have_text("round-1-policy was promoted; every gate that had data was passed.")
+    expect(page.locator(".round-status")).to_have_text(
+        "round-1-policy was promoted; every gate that had data was passed."
+    )
     assert current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
 
     page.get_by_role("link", name="round-1-policy").first.click()
@@ -103,7 +105,9 @@ def test_a_lead_overrules_a_gate_and_must_say_why(
         "() => htmx.ajax('GET', document.querySelector('[data-live-url]').dataset.liveUrl, {target: '#live', swap: 'outerHTML'})"
     )  # as when something happens in the round
     overrule.click()
-    expect(page.get_by_text("alice overruled Held-out accuracy: “Few people, all of them careful.”")).to_be_visible()
+    expect(
+        page.get_by_text("alice overruled Held-out accuracy: “Few people, all of them careful.”")
+    ).to_be_visible()
     round.refresh_from_db()
     assert (round.state, round.step) == (Round.State.WORKING, "improve-1")
 
