@@ -27,6 +27,8 @@ VERBS = {
     "member.paused": gettext_noop("paused a member"),
     "member.resumed": gettext_noop("lifted a pause"),
     "member.warned": gettext_noop("warned a member"),
+    "judgments.excluded": gettext_noop("excluded somebody's judgments"),
+    "judgments.included": gettext_noop("included somebody's judgments again"),
     "member.reminded": gettext_noop("reminded a member"),
     "member.password": gettext_noop("made a link for a new password"),
     "member.qualified": gettext_noop("passed the qualification"),

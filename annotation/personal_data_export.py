@@ -93,6 +93,10 @@ def _memberships(user: User) -> Iterator[Record]:
     return _batches(user.memberships.values("id", "project__slug", *names))
 
 
+def _exclusions(user: User) -> Iterator[Record]:
+    return _batches(user.exclusions.values("id", "project__slug", "reason", "created_at"))
+
+
 def _judgments(user: User) -> Iterator[Record]:
     judgments = (
         Judgment.objects.filter(annotator=user)
@@ -290,6 +294,7 @@ def _webhooks(user: User) -> Iterator[Record]:
 
 LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
     "memberships": _memberships,
+    "exclusions": _exclusions,
     "judgments": _judgments,
     "demonstrations": _demonstrations,
     "chat_messages": _chat_messages,

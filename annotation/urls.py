@@ -167,6 +167,12 @@ urlpatterns = [
     path("p/<slug:slug>/ai-feedback/", ai_feedback.ai_feedback, name="ai-feedback"),
     path("p/<slug:slug>/ai-feedback/<int:number>/", ai_feedback.opinion_set, name="opinion-set"),
     path("p/<slug:slug>/people/<str:username>/", annotator.annotator, name="annotator"),
+    path(
+        "p/<slug:slug>/people/<str:username>/exclude/", annotator.annotator_exclude, name="annotator-exclude"
+    ),
+    path(
+        "p/<slug:slug>/people/<str:username>/include/", annotator.annotator_include, name="annotator-include"
+    ),
     path("p/<slug:slug>/people/<str:username>/pause/", annotator.annotator_pause, name="annotator-pause"),
     path("p/<slug:slug>/people/<str:username>/warn/", annotator.annotator_warn, name="annotator-warn"),
     path("p/<slug:slug>/people/<str:username>/resume/", annotator.annotator_resume, name="annotator-resume"),

@@ -162,6 +162,8 @@ NO_PAGES = {
         "import-start",
         "import-map",
         "import-cancel",
+        "annotator-exclude",
+        "annotator-include",
         "annotator-pause",
     ),
     *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "snapshot-job-cancel"),

@@ -177,6 +177,7 @@ def _manifest(
             "gold_rate": project.gold_rate,
             "control_rate": project.control_rate,
         },
+        "excluded": excluded_annotators(project),
         "guidelines": [
             {"number": int(version), "judgments": n, "text": texts[int(version)]}
             for version, n in report["guidelines"].items()
@@ -187,6 +188,11 @@ def _manifest(
         ],
         "census": report,
     }
+
+
+def excluded_annotators(project: Project) -> list[str]:
+    """The pseudonyms of those whose judgments are excluded, in order."""
+    return sorted(project.exclusions.values_list("user__pseudonym", flat=True))
 
 
 def read_rankings(snapshot: Snapshot, *, with_imported: bool = False) -> Iterator[JudgmentRow]:

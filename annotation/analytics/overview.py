@@ -226,6 +226,7 @@ def new_judgment_count(
     new = Judgment.objects.current().filter(
         project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0
     )
+    new = new.exclude(annotator__in=project.exclusions.values("user"))
     if not with_written:
         new = new.filter(demonstration=None)
     return new.order_by("pk")[:at_most].count()

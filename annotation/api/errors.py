@@ -54,12 +54,12 @@ class TooLarge(APIException):
 
 
 @contextmanager
-def as_field_errors(error_class: Any) -> Iterator[None]:
-    """A context in which errors of an action, of a class with the attribute `field`, become validation errors of that
+def as_field_errors(*error_classes: Any) -> Iterator[None]:
+    """A context in which errors of an action, of classes with the attribute `field`, become validation errors of that
     field."""
     try:
         yield
-    except error_class as error:
+    except error_classes as error:
         raise ValidationError({error.field: [str(error)]}) from error
 
 

@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
-from annotation.actions import members, rules
+from annotation.actions import exclusions, members, rules
+from annotation.actions.exclusions import ExclusionError
 from annotation.actions.members import MemberError
 from annotation.actions.rules import RuleError
 from annotation.analytics.figures import NotCounted, counted_by_worker
@@ -28,6 +29,12 @@ ACTIONS: dict[str, Callable[[Member, User, str], object]] = {
     "pause": lambda member, actor, reason: rules.pause(member=member, actor=actor, reason=reason),
     "warn": lambda member, actor, reason: rules.warn(member=member, actor=actor, reason=reason),
     "resume": lambda member, actor, reason: rules.resume(member=member, actor=actor),
+    "exclude": lambda member, actor, reason: exclusions.exclude(
+        project=member.project, user=member.user, reason=reason, actor=actor
+    ),
+    "include": lambda member, actor, reason: exclusions.include(
+        project=member.project, user=member.user, actor=actor
+    ),
 }
 
 
@@ -165,7 +172,7 @@ class AccountsApi(ApiView):
 
 class MemberActApi(ApiView):
     @extend_schema(
-        summary="Pause, warn or resume a member",
+        summary="Pause, warn or resume a member, exclude or include their judgments",
         operation_id="members_act",
         parameters=[OpenApiParameter("verb", str, OpenApiParameter.PATH, enum=list(ACTIONS))],
         request=ReasonIn,
@@ -174,12 +181,13 @@ class MemberActApi(ApiView):
     )
     def post(self, request: Request, slug: str, pk: int, verb: str) -> Response:
         """`pause`: they get no items until resumed. `warn`: the reason is shown above their work. `resume` ends both, and rules
-        consider only later judgments. For leads."""
+        consider only later judgments. `exclude`: their judgments stay, but do not count in snapshots, training data and rounds
+        until `include`. For leads."""
         member = _member(request, slug, pk)
         reason = validate_body(request, ReasonIn)["reason"]
         if verb not in ACTIONS:
             raise ValidationError({"verb": [f"{verb!r} is not one of the verbs: {', '.join(ACTIONS)}."]})
-        with errors.as_field_errors(RuleError):
+        with errors.as_field_errors(RuleError, ExclusionError):
             ACTIONS[verb](member, current_user(request), reason)
         return Response(MemberOut(_member(request, slug, pk)).data)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from annotation.exports.judgment_row import ROW_TYPES, Type
 from annotation.logic.degrees import MARGINS
-from annotation.models.judgments import is_current
+from annotation.models.judgments import is_current, is_excluded
 
 
 def margin_of(degree: str) -> str:
@@ -31,7 +31,7 @@ def _time(at: str) -> str:
 _AGREEMENT = f"""
 CASE WHEN (SELECT count(*) FROM annotation_judgment AS other
            WHERE other.item_id = item.id AND other.slot_id IS NOT NULL AND other.id <= %(newest)s
-             AND {is_current("other", up_to="%(newest)s")}) > 1
+             AND {is_current("other", up_to="%(newest)s")} AND NOT {is_excluded("other")}) > 1
 THEN (SELECT round((sum(first_wins * (first_wins - 1) + second_wins * (second_wins - 1) + ties * (ties - 1))
                     / nullif(sum(votes * (votes - 1)), 0))::numeric, 4)
       FROM (SELECT count(*) AS votes, count(*) FILTER (WHERE a.rank < b.rank) AS first_wins,
@@ -41,7 +41,7 @@ THEN (SELECT round((sum(first_wins * (first_wins - 1) + second_wins * (second_wi
             JOIN annotation_placement AS a ON a.judgment_id = other.id
             JOIN annotation_placement AS b ON b.judgment_id = other.id AND b.response_id > a.response_id
             WHERE other.item_id = item.id AND other.slot_id IS NOT NULL AND other.id <= %(newest)s
-              AND {is_current("other", up_to="%(newest)s")}
+              AND {is_current("other", up_to="%(newest)s")} AND NOT {is_excluded("other")}
             GROUP BY a.response_id, b.response_id) AS tally)
 END"""
 
@@ -89,7 +89,7 @@ _ROW_SQL = {
               FROM jsonb_each_text(judgment.answers)), '[]')""",
     "rationale": "judgment.rationale",
     "seconds": "round(judgment.seconds::numeric, 1)",
-    "counted": "judgment.slot_id IS NOT NULL",
+    "counted": f"judgment.slot_id IS NOT NULL AND NOT {is_excluded()}",
     "gold": "coalesce(slot.gold, item.gold IS NOT NULL)",
     "control": "coalesce(slot.control, false)",
     "agreement": _AGREEMENT,

@@ -1144,5 +1144,19 @@ class Migration(migrations.Migration):
             model_name='turn',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['judging', 'judged']), _negated=True), ('item__isnull', False), _connector='OR'), name='a_turn_to_judge_has_an_item'),
         ),
+        migrations.CreateModel(
+            name='Exclusion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('reason', models.CharField(max_length=300)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to='annotation.project')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('project', 'user'), name='one_exclusion_per_person')],
+            },
+        ),
         migrations.RunSQL(CREATE_TRIGGERS, DROP_TRIGGERS),
     ]

@@ -10,7 +10,7 @@ from annotation.models.imports import Import
 from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFlag, Verdict
 from annotation.models.messages import Message
 from annotation.models.notifications import Notification
-from annotation.models.people import ApiToken, Invitation, Member, User
+from annotation.models.people import ApiToken, Exclusion, Invitation, Member, User
 from annotation.models.projects import Guideline, Project, ProjectCount, QuestionSet
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
@@ -33,6 +33,7 @@ __all__ = [
     "Delivery",
     "Draft",
     "Erasure",
+    "Exclusion",
     "ExportFile",
     "Guideline",
     "Import",

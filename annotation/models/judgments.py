@@ -24,6 +24,14 @@ def is_current(alias: str = "judgment", *, up_to: str = "") -> str:
     )
 
 
+def is_excluded(alias: str = "judgment") -> str:
+    """SQL: whether a lead has excluded the judgments of its annotator (`Exclusion`), given its alias in the statement."""
+    return (
+        "EXISTS (SELECT FROM annotation_exclusion AS excluded"
+        f" WHERE excluded.project_id = {alias}.project_id AND excluded.user_id = {alias}.annotator_id)"
+    )
+
+
 class JudgmentQuerySet(models.QuerySet["Judgment"]):
     def current(self) -> JudgmentQuerySet:
         """Without judgments that a later revision superseded; `is_current` is the same in SQL."""

@@ -150,6 +150,25 @@ ROLE_NAMES: dict[str, object] = {
 }
 
 
+class Exclusion(models.Model):
+    """A person whose judgments in a project do not count from now on: not in snapshots, training data and rounds. It outlives
+    their membership, and ends by being deleted; the audit trail keeps both."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="exclusions", db_index=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="exclusions")
+    reason = models.CharField(max_length=MAX_REASON_CHARS)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "user"], name="one_exclusion_per_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.project}"
+
+
 class Invitation(models.Model):
     """A link with which users join a project. Only the SHA-256 of its key is stored."""
 

@@ -7,20 +7,22 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation.access import Role, current_user, member_for
-from annotation.actions import rules
+from annotation.actions import exclusions, rules
+from annotation.actions.exclusions import ExclusionError
 from annotation.actions.rules import RuleError
 from annotation.analytics import annotators, time_steps
 from annotation.analytics.agreement import tallies
 from annotation.analytics.annotators import AnnotatorStats
 from annotation.analytics.figures import gather
 from annotation.analytics.filters import NO_FILTERS, Filters
-from annotation.models import AuditEntry, Judgment, Member, Project, User
+from annotation.models import AuditEntry, Exclusion, Judgment, Member, Project, User
 from annotation.views import HtmxRequest, charts, people_quality
 from annotation.views.deferred import render_with_figures
 
@@ -72,6 +74,35 @@ def annotator_resume(request: HttpRequest, slug: str, username: str) -> HttpResp
     return redirect("annotator", slug, username)
 
 
+@login_required
+@require_POST
+def annotator_exclude(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    user = _find_user(me.project, username)
+    try:
+        exclusions.exclude(
+            project=me.project, user=user, reason=request.POST.get("reason", ""), actor=current_user(request)
+        )
+    except ExclusionError as error:
+        return _page(request, me, user, error=str(error))
+    messages.success(
+        request, _("Judgments of %(name)s do not count in snapshots and rounds any more.") % {"name": user}
+    )
+    return redirect("annotator", slug, username)
+
+
+@login_required
+@require_POST
+def annotator_include(request: HttpRequest, slug: str, username: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    user = _find_user(me.project, username)
+    exclusions.include(project=me.project, user=user, actor=current_user(request))
+    messages.success(
+        request, _("Judgments of %(name)s count again from the next snapshot on.") % {"name": user}
+    )
+    return redirect("annotator", slug, username)
+
+
 def _member(project: Project, username: str) -> Member:
     _check_username(username)
     return get_object_or_404(project.members.select_related("user", "project"), user__username=username)
@@ -106,6 +137,7 @@ def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> Http
     project = me.project
     member = Member.objects.filter(project=project, user=user).first()
     page: dict[str, Any] = {"me": me, "project": project, "annotator": user, "member": member, "error": error}
+    page["exclusion"] = Exclusion.objects.filter(project=project, user=user).first()
     if not request.htmx:
         page |= _lists(project, user)
     figures = partial(_figures, project, user, member)
@@ -118,7 +150,9 @@ def _lists(project: Project, user: User) -> dict[str, Any]:
     return {
         "judgments": annotators.last_judgments(project, user),
         "audit_entries": AuditEntry.objects.filter(
-            project=project, verb__startswith="member.", data__user=user.pk
+            Q(verb__startswith="member.") | Q(verb__startswith="judgments."),
+            project=project,
+            data__user=user.pk,
         )
         .select_related("actor")
         .order_by("-id")[:10],

@@ -74,7 +74,8 @@ class AnnotatorTests(AnalyticsTestCase):
     def test_its_queries_do_not_grow_with_the_work(self) -> None:
         self.judged(*[[[1, 2, 3], [1, 3, 2]]] * 6)
         self.sign_in(self.alice)
-        # user; membership; whether it is large; who, member there; member again; people: agreement, gold, work, users, members;
+        # user; membership; whether it is large; who, member there; member again; exclusion; people: agreement, gold, work, users,
+        # members;
         # from when to when; agreement; speed; judgments and their agreement by session; misses; last judgments; audit_entries
-        with self.assertNumQueries(19):
+        with self.assertNumQueries(20):
             self.client.get(self.url("annotator", "bob"))

@@ -83,8 +83,10 @@ class Freeze(Step):
 
     @staticmethod
     def _is_outdated(project: Project, snapshot: Snapshot, *, imported: bool) -> bool:
-        """Whether there are judgments that it does not have, or imported ones that it should not have."""
+        """Whether there are judgments that it does not have, or some that it should not have."""
         if analytics.new_judgment_count(project, snapshot, at_most=1):
+            return True
+        if snapshot.manifest.get("excluded", []) != snapshots.excluded_annotators(project):
             return True
         if not imported:
             return bool(snapshot.counts.get("imported"))
