@@ -335,6 +335,7 @@ class GoldMiss:
 
     judgment_id: int
     annotator: str
+    pseudonym: str
     item_id: int
     at: datetime
     right: int
@@ -353,7 +354,7 @@ def gold_misses(project: Project, filters: Filters) -> SqlRows[GoldMiss]:
         f"SELECT * FROM ({GOLD.format(where=where)}) AS gold WHERE good < {GOLD_MISS} * pairs",
         GoldMiss,
         values | {"project": project.pk},
-        columns="page.judgment_id, person.username, page.item_id, page.created_at, page.good, page.pairs,"
+        columns="page.judgment_id, person.username, person.pseudonym, page.item_id, page.created_at, page.good, page.pairs,"
         " left(prompt.messages->-1->>'content', 200)",
         joins="JOIN annotation_user AS person ON person.id = page.annotator_id"
         " JOIN annotation_item AS item ON item.id = page.item_id"

@@ -118,7 +118,7 @@ REVIEW = {
         "gold",
         rows=lambda project, values: annotators.gold_misses(project, Filters.read(values, project)),
         columns=(
-            Column("annotator", _("Annotator"), lambda miss: miss.annotator),
+            Column("annotator", _("Annotator"), lambda miss: miss.pseudonym),
             Column("right", _("Pairs right"), lambda miss: miss.right, is_number=True),
             Column("pairs", value=lambda miss: miss.pairs),
             Column("judged", _("Judged"), lambda miss: miss.at, Key((("judgment_id", int),)), descends=True),

@@ -86,11 +86,14 @@ class ReviewListTests(BulkTestCase):
         assert (row["item"], row["agreement"]) == (str(item.pk), "0.0")
         (row,) = self.file("?kind=sent&format=csv")
         assert (row["annotator"], row["note"]) == (self.dana.pseudonym, "'=1+1")
-        assert [row["annotator"] for row in self.file("?kind=flagged&format=csv")] == ["bob", "erin"]
+        assert [row["annotator"] for row in self.file("?kind=flagged&format=csv")] == [
+            self.bob.pseudonym,
+            self.erin.pseudonym,
+        ]
         (row,) = self.file("?kind=questions&format=csv")
-        assert (row["annotator"], row["question"]) == ("bob", "And tables?")
+        assert (row["annotator"], row["question"]) == (self.bob.pseudonym, "And tables?")
         (row,) = self.file("?kind=gold&format=csv")
-        assert (row["annotator"], row["right"], row["pairs"]) == ("bob", "0", "3")
+        assert (row["annotator"], row["right"], row["pairs"]) == (self.bob.pseudonym, "0", "3")
 
     def test_a_view_of_a_kind_is_saved(self) -> None:
         self.sign_in(self.dana)
