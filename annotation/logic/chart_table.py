@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from annotation.logic.csv_text import write_rows
 from annotation.logic.svg_chart import Bar, Chart, Point
 from annotation.logic.translation import gettext as _
 
@@ -67,10 +66,5 @@ def bars_csv_uri(bars: Sequence[Bar]) -> str:
 
 
 def _csv_uri(heads: Sequence[str], rows: Iterable[Sequence[float | str | None]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(heads)
-    writer.writerows(
-        [round(value, 6) if isinstance(value, float) else value for value in row] for row in rows
-    )
-    return "data:text/csv;charset=utf-8," + quote("\ufeff" + text.getvalue())
+    rounded = ([round(value, 6) if isinstance(value, float) else value for value in row] for row in rows)
+    return "data:text/csv;charset=utf-8," + quote("\ufeff" + write_rows([heads, *rounded]))

@@ -53,3 +53,7 @@ def test_commas_quotes_and_ampersands_come_back_as_they_were() -> None:
     uri = bars_csv_uri(horizontal_bars([('a, "b" & c#', 30, "")]))
     assert rows_of(uri) == [["Value", "Number"], ['a, "b" & c#', "30"]]
     assert not {'"', "&", "#", " "} & set(uri)
+
+
+def test_a_name_is_no_formula() -> None:
+    assert rows_of(bars_csv_uri(horizontal_bars([("=1+1", 30, "")])))[1] == ["'=1+1", "30"]
