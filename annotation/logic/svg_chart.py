@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, floor, log10
 
+from annotation.logic.translation import format_number
+
 MAX_LABELS, MAX_LABEL_CHARACTERS = 8, 48
 BAR_SHARE_OF_COLUMN = 0.64
 
@@ -52,7 +54,12 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Value and label of each tick, from low to high."""
         values = [self.low + (self.high - self.low) * n / self.gaps for n in range(self.gaps + 1)]
-        return [(value, f"{100 * value:.0f}%" if self.percent else f"{value:.3g}") for value in values]
+        return [(value, self._label(value)) for value in values]
+
+    def _label(self, value: float) -> str:
+        if self.percent:
+            return f"{100 * value:.0f}%"
+        return format_number(value) if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def round_axis(low: float, high: float, name: str = "") -> Axis:
