@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
 
 from annotation.models import User
 from tests import builders, screens
 from tests.world import make_world
 
 SignIn = Callable[[Page, User], None]
+
+
+def script_errors(page: Page) -> list[str]:
+    """What scripts of the page fail with from now on."""
+    errors: list[str] = []
+
+    def note(error: Error) -> None:
+        errors.append(str(error))
+
+    page.on("pageerror", note)
+    return errors
 
 
 @pytest.mark.parametrize(("language", "direction"), [("de", "ltr"), ("ar", "rtl")])
@@ -24,8 +35,7 @@ def test_no_page_scrolls_sideways_or_fails_in_a_script(
     wrong: list[str] = []
     for who, table in ((bob, screens.ANNOTATOR), (alice, screens.LEAD)):
         page = new_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
-        errors: list[str] = []
-        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+        errors = script_errors(page)
         sign_in(page, who)
         for name, path in screens.paths(table, world).items():
             page.goto(path)
