@@ -59,7 +59,8 @@ def member_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Member:
     """
     if (checks := _checks.get()) is not None:
         checks.append((slug, roles))
-    rows = prepared_statements.rows(MEMBER, {"slug": slug, "user": user.pk})
+    # PostgreSQL refuses NUL, which a query string may have, unlike a path
+    rows = [] if "\0" in slug else prepared_statements.rows(MEMBER, {"slug": slug, "user": user.pk})
     if not rows:
         raise Http404("No such project.")
     member = _MEMBER.build(rows[0][: len(_MEMBER)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from annotation.logic.active_time import IDLE_AFTER_WRITING_S, active_seconds, interval
-from annotation.logic.csv_text import text_cell
+from annotation.logic.csv_text import write_rows
 from annotation.logic.device_times import MAX_LATE_S
 from annotation.logic.time_zones import DAY, day_start
 from annotation.models import Project, User
@@ -190,21 +188,19 @@ COLUMNS = ("date", "project", "items", "edits", "skips", "active_minutes", "firs
 
 def write_csv(lines: Iterable[Line], zone: tzinfo, projects: dict[int, str], users: dict[int, str]) -> str:
     """The lines as CSV, with a column `user` where `users` has names. Times are ISO 8601 in the zone."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow((*COLUMNS[:1], *(("user",) if users else ()), *COLUMNS[1:]))
+    rows: list[tuple[Any, ...]] = [(*COLUMNS[:1], *(("user",) if users else ()), *COLUMNS[1:])]
     for line in lines:
         work = line.work
         times = (
             at.astimezone(zone).isoformat(timespec="seconds") if at else "" for at in (work.first, work.last)
         )
-        writer.writerow(
+        rows.append(
             (
                 line.day.isoformat(),
-                *((text_cell(users[line.user_id]),) if users else ()),
-                text_cell(projects[line.project_id]),
+                *((users[line.user_id],) if users else ()),
+                projects[line.project_id],
                 *(work.items, work.edits, work.skips, work.active_minutes),
                 *(*times, str(zone)),
             )
         )
-    return text.getvalue()
+    return write_rows(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,19 @@ class Environment(environ.Env):
     """The value of `NAME`, or the content of the file that `NAME_FILE` names, such as a mounted secret. One of the two may be
     empty, as Compose passes what is not set.
 
+    Numbers are written as in Python: `0.5`, `1e-3`. An empty one counts as not set.
+
     Raises:
-        ImproperlyConfigured: both are set, or the file has no value.
+        ImproperlyConfigured: both are set, the file has no value, or what should be a number is none.
     """
 
     def get_value(
         self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, parse_default: bool = False
     ) -> Any:
+        if cast in (int, float):
+            # django-environ reads "1.5e3" as 1.53, and does not say which variable is no number
+            text = self.get_value(var, str, default="")
+            return _number(var, text, cast) if text.strip() or default is self.NOTSET else default
         path = self.ENVIRON.get(f"{var}_FILE")
         if not path:
             return super().get_value(var, cast, default, parse_default)
@@ -34,6 +41,16 @@ class Environment(environ.Env):
             if value := self.str(name, default=""):
                 os.environ[name] = value
                 os.environ.pop(f"{name}_FILE", None)
+
+
+def _number(name: str, text: str, kind: type[int | float]) -> int | float:
+    try:
+        number = kind(text)
+        if math.isfinite(number):
+            return number
+    except (ValueError, OverflowError):
+        pass
+    raise ImproperlyConfigured(f"{name} is {text!r}, which is no {'whole ' if kind is int else ''}number.")
 
 
 def _read(name: str, path: Path) -> str:

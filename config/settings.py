@@ -416,6 +416,8 @@ TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 GPUS = env.int("GPUS", default=0)
 # of a GPU, for estimates; 0: none are shown
 GPU_HOUR_PRICE: float = env.float("GPU_HOUR_PRICE", default=0.0)
+if GPU_HOUR_PRICE < 0:
+    raise ImproperlyConfigured("GPU_HOUR_PRICE is a price of 0 or more.")
 CURRENCY: str = env.str("CURRENCY", default="USD")
 FORK_SERVER: str = env.str("FORK_SERVER", default="")  # the socket of `python -m training.core.fork_server`
 # models that answer in chats on this machine: how many at once, how long one stays without being used, and with how many threads

@@ -38,6 +38,25 @@ def test_values_have_the_types_of_their_settings(tmp_path: Path, monkeypatch: py
     assert env.list("A_LIST", default=[]) == ["a", "b"]
 
 
+def test_numbers_are_read_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_NUMBER", "1.5e3")
+    assert env.float("A_NUMBER", default=1.0) == 1500
+    monkeypatch.setenv("A_NUMBER", "-7")
+    assert env.int("A_NUMBER") == -7
+    monkeypatch.setenv("A_NUMBER", "")  # as compose passes what is not set
+    assert env.float("A_NUMBER", default=0.5) == 0.5
+    assert env.int("A_NUMBER", default=5) == 5
+
+
+@pytest.mark.parametrize("text", ["abc", "0,50", "2 USD", "nan", "inf", "1e400", ""])
+def test_what_is_no_number_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("A_NUMBER", text)
+    with pytest.raises(ImproperlyConfigured, match=f"^A_NUMBER is '{text}', which is no number.$"):
+        env.float("A_NUMBER")
+    with pytest.raises(ImproperlyConfigured, match=f"^A_NUMBER is '{text}', which is no whole number.$"):
+        env.int("A_NUMBER")
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -18,7 +16,7 @@ from annotation.analytics.overview import MANY
 from annotation.db.sql_rows import SqlRows
 from annotation.lists.definition import Column, Filter, Key, ListDefinition, Text, Values
 from annotation.lists.keyset import RowPage, read_all, read_page
-from annotation.logic.csv_text import text_cell
+from annotation.logic.csv_text import write_rows
 from annotation.models import Project
 
 
@@ -156,11 +154,13 @@ class Listing:
 
     def _csv_lines(self, zone: tzinfo) -> Generator[bytes, None, None]:
         columns = {column.name: column.value for column in self.definition.columns if column.value}
-        yield ("\ufeff" + _csv([[*columns]])).encode()
+        yield ("\ufeff" + write_rows([[*columns]])).encode()
         for rows in read_all(self.rows, self._key[0], descending=self._key[1]):
             if self.definition.finish:
                 rows = self.definition.finish(self.project, rows)
-            yield _csv([[_cell(value(row), zone) for value in columns.values()] for row in rows]).encode()
+            yield write_rows(
+                [[_cell(value(row), zone) for value in columns.values()] for row in rows]
+            ).encode()
 
     @property
     def _key(self) -> tuple[Any, bool]:
@@ -200,18 +200,12 @@ class Listing:
         return Chip("" if f.describe else f.label, value, without)
 
 
-def _csv(rows: list[list[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
-
-
 def _cell(value: Any, zone: tzinfo) -> Any:
-    """A value as CSV files have it: times in ISO 8601 in the zone, shares with four digits, texts that are no formulas."""
+    """A value as CSV files have it: times in ISO 8601 in the zone, shares with four digits."""
     if isinstance(value, datetime):
         return value.astimezone(zone).isoformat(timespec="seconds")
     if isinstance(value, float):
         return round(value, 4)
     if value is None or isinstance(value, int):
         return "" if value is None else value
-    return text_cell(str(value))
+    return str(value)

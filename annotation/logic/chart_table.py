@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from annotation.logic.csv_text import text_cell
+from annotation.logic.csv_text import write_rows
 from annotation.logic.svg_chart import Bar, Chart, IntervalChart, Point
 from annotation.logic.translation import format_digits, format_percent
 from annotation.logic.translation import gettext as _
@@ -74,7 +72,7 @@ def interval_table(chart: IntervalChart, reference: str = "") -> tuple[list[str]
 def interval_csv_uri(chart: IntervalChart, reference: str = "") -> str:
     """The same as a `data:` URI of CSV, likewise. A name that a spreadsheet would take for a formula is marked as a text."""
     heads, rows = _interval_rows(chart, reference)
-    return _csv_uri(heads, [[text_cell(str(label)), *values] for label, *values in rows])
+    return _csv_uri(heads, rows)
 
 
 def _interval_rows(chart: IntervalChart, reference: str) -> tuple[list[str], list[list[Value]]]:
@@ -98,10 +96,5 @@ def _text(value: Value, *, percent: bool) -> str:
 
 
 def _csv_uri(heads: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(heads)
-    writer.writerows(
-        [round(value, 6) if isinstance(value, float) else value for value in row] for row in rows
-    )
-    return "data:text/csv;charset=utf-8," + quote("\ufeff" + text.getvalue())
+    rounded = ([round(value, 6) if isinstance(value, float) else value for value in row] for row in rows)
+    return "data:text/csv;charset=utf-8," + quote("\ufeff" + write_rows([heads, *rounded]))

@@ -51,6 +51,28 @@ function confirmFirst(event) {
   import("./confirm.js").then(({ confirmSubmit }) => confirmSubmit(form, submitter, question), showUnreachable);
 }
 
+// A second press while the first is on its way would do everything twice. What stays on the page lets go after a while: somebody
+// stopped it.
+const SENT_MS = 15_000;
+const sent = new Map();
+
+function letGo(form) {
+  clearTimeout(sent.get(form));
+  sent.delete(form);
+  for (const button of form.querySelectorAll("button[aria-busy]")) button.ariaBusy = null;
+}
+
+// on the window: every script of the page has had its say on the form
+window.addEventListener("submit", (event) => {
+  const { target: form, submitter } = event;
+  const goesElsewhere = submitter?.formTarget === "_blank" || form.matches("[data-submit-on-change]");
+  if (event.defaultPrevented || !form.matches("[method=post]") || goesElsewhere) return;
+  if (sent.has(form)) return event.preventDefault();
+  sent.set(form, setTimeout(letGo, SENT_MS, form));
+  if (submitter) submitter.ariaBusy = "true";
+});
+window.addEventListener("pageshow", () => [...sent.keys()].forEach(letGo)); // one comes back to it
+
 // Forms that act on a choice as it is made; their addresses have no empty filters.
 document.addEventListener("change", (event) => event.target.closest("form[data-submit-on-change]")?.requestSubmit());
 document.addEventListener("formdata", (event) => {
@@ -67,7 +89,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// The command palette is loaded when it is first asked for; what is typed meanwhile goes into its field.
+// The command palette is loaded when it is first asked for; what is typed meanwhile goes into its field, and Escape gives up.
 const paletteLink = document.querySelector("[data-palette]");
 const isMac = /Mac|iP/.test(navigator.platform);
 let typedEarly = null;
@@ -78,7 +100,7 @@ async function openPalette() {
     const { open } = await import("./palette.js");
     await open(paletteLink, () => typedEarly);
   } catch {
-    location.assign(paletteLink.href);
+    if (typedEarly !== null) location.assign(paletteLink.href);
   }
   typedEarly = null;
 }
@@ -86,8 +108,11 @@ async function openPalette() {
 function paletteKey(event) {
   const opened = document.querySelector("dialog[open]");
   const isShortcut = event[isMac ? "metaKey" : "ctrlKey"] && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k";
-  if (typedEarly !== null && !opened) typedEarly += event.key.length === 1 ? event.key : "";
-  else if (!isShortcut && (event.key !== " " || event.target !== paletteLink)) return;
+  const isLetter = event.key.length === 1 && !event.ctrlKey && !event.metaKey;
+  if (typedEarly !== null && !opened && (isLetter || isShortcut || event.key === "Escape")) {
+    if (event.key === "Escape") typedEarly = null;
+    else if (isLetter) typedEarly += event.key;
+  } else if (!isShortcut && (event.key !== " " || event.target !== paletteLink)) return;
   else if (opened?.id === "palette") opened.close();
   else if (!opened) openPalette();
   event.preventDefault();
@@ -123,6 +148,16 @@ document.addEventListener("htmx:sendError", (event) => {
 document.addEventListener("htmx:responseError", (event) => {
   if (event.target.closest("[data-own-errors]")) return;
   showToast(gettext("That did not work (error %(status)s). Reload the page and try again.", { status: event.detail.xhr.status }), "danger");
+});
+// Whoever was signed out meanwhile gets the sign-in page in place of a part of this one, which stays: something may be typed there.
+let isSignedOut = false;
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const wasSignedOut = isSignedOut;
+  const { responseURL } = event.detail.xhr;
+  isSignedOut = Boolean(responseURL) && new URL(responseURL).pathname === document.body.dataset.signInUrl;
+  if (!isSignedOut || !event.detail.shouldSwap) return;
+  event.detail.shouldSwap = false;
+  if (!wasSignedOut) showToast(gettext("You are signed out. Sign in in another tab, then go on here."), "danger");
 });
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (event.target.id === "toasts") event.target.querySelectorAll(".toast").forEach(removeLater);

@@ -4,16 +4,16 @@ import { gettext } from "./gettext.js";
 
 const SIGN = '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.75" stroke-linecap="round" aria-hidden="true">';
 
-let dialog, input, status;
+let dialog, input, status, loading;
 // Enter was pressed before the results of what was typed had come
 let isWaiting = false;
 
-// `opener` is the link to the palette's page, `typed` returns what was typed before the palette was there.
+// `opener` is the link to the palette's page; `typed` returns what was typed before the palette was there, null where Escape was.
 export async function open(opener, typed) {
-  if (!dialog) {
-    build(opener);
-    await styles(opener.dataset.palette);
-  }
+  if (!dialog) build(opener);
+  loading ??= styles(opener.dataset.palette);
+  await loading;
+  if (typed() === null || dialog.open) return;
   isWaiting = false;
   dialog.showModal();
   input.value = typed();

@@ -135,6 +135,30 @@ def test_what_is_typed_before_the_palette_is_loaded_goes_into_its_field(
     assert page.locator("#judge input:checked").count() == 0
 
 
+@pytest.mark.parametrize("part", ["**/js/palette*.js", "**/css/palette*.css"])
+def test_escape_gives_up_a_palette_that_does_not_come(
+    page: Page, sign_in: SignIn, alice: User, project: Project, part: str
+) -> None:
+    sign_in(page, alice)
+    page.goto(at(project, "items"))
+    held: list[Route] = []
+    page.route(part, lambda route: held.append(route))
+    page.keyboard.press("Control+k")
+    page.wait_for_timeout(100)
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to the content")
+    page.keyboard.press("Escape")
+    search = page.get_by_label("Search prompts")
+    search.press_sequentially("question")
+    expect(search).to_have_value("question")
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(300)
+    assert page.locator("dialog[open]").count() == 0
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox", name="Name or number")).to_have_value("")
+
+
 def test_a_palette_that_cannot_be_loaded_is_a_page(
     page: Page, sign_in: SignIn, alice: User, project: Project
 ) -> None:

@@ -232,6 +232,16 @@ class PageTests(ComparisonCase):
         assert (first["gain"], first["people_share"], first["people_judgments"]) == ("-0.5", "1.0", "1")
         assert (first["first_model"], first["second_model"]) == ("old", "new")
 
+    def test_no_text_of_the_csv_is_a_formula(self) -> None:
+        self.compare([-0.5])
+        Prompt.objects.filter(project=self.project).update(external_id="=1+1")
+        ModelVersion.objects.filter(name="old").update(name="@SUM(1)")
+        self.sign_in(self.alice)
+        response = self.client.get(self.url("model-compare-csv", **self.models))
+        text = b"".join(response).decode("utf-8-sig")  # type: ignore[arg-type]
+        (row,) = csv.DictReader(io.StringIO(text))
+        assert (row["external_id"], row["first_model"], row["gain"]) == ("'=1+1", "'@SUM(1)", "-0.5")
+
     def test_a_pair_goes_into_the_queue_once(self) -> None:
         self.compare([0.5])
         answers = list(Response.objects.order_by("pk").values_list("pk", flat=True))

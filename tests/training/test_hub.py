@@ -31,15 +31,31 @@ MODELS: dict[str, tuple[int, Any]] = {
     "org/private/revision/main": (401, {"error": "Invalid username or password."}),
     "org/broken/revision/main": (503, {}),
     "org/list/revision/main": (200, []),
+    "org/odd-config/revision/main": (
+        200,
+        {"siblings": [{"rfilename": "model.safetensors"}], "config": ["x"]},
+    ),
+    "org/no-files/revision/main": (200, {"siblings": None}),
+}
+# what a server answers that is no hub
+BYTES = {
+    "/api/models/org/other-protocol/revision/main": b"220 mail.example.org\r\n",
+    "/api/models/org/cut/revision/main": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}",
+    "/api/models/org/nested/revision/main": b"HTTP/1.1 200 OK\r\n\r\n" + 100_000 * b"[",
 }
 
 
 class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path in BYTES:
+            self.wfile.write(BYTES[self.path])
+            return
         status, answer = MODELS.get(self.path.removeprefix("/api/models/"), (404, {}))
         if status == 401 and self.headers["Authorization"] == "Bearer ours":
             status, answer = MODELS["org/small/revision/main"]
         self.send_response(status)
+        if status == 307:
+            self.send_header("Location", answer)
         self.end_headers()
         self.wfile.write(json.dumps(answer).encode())
 
@@ -74,6 +90,11 @@ def test_a_model_that_is_there(location: str) -> None:
         ("hub:org/code@main", "custom code"),
         ("hub:org/broken@main", "an error of its own"),
         ("hub:org/list@main", "does not answer"),
+        ("hub:org/odd-config@main", "does not answer"),
+        ("hub:org/no-files@main", "has no safetensors"),
+        ("hub:org/other-protocol@main", "does not answer"),
+        ("hub:org/cut@main", "does not answer"),
+        ("hub:org/nested@main", "does not answer"),
     ],
 )
 def test_a_model_that_cannot_be_used(location: str, sentence: str) -> None:
@@ -85,6 +106,26 @@ def test_a_model_that_cannot_be_used(location: str, sentence: str) -> None:
 def test_the_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "ours")
     check_hub_model("hub:org/private@main")
+
+
+def test_the_token_goes_on_to_a_model_s_new_name_and_to_no_other_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "ours")
+    private = "/api/models/org/private/revision/main"
+    monkeypatch.setitem(MODELS, "org/old-name/revision/main", (307, private))
+    check_hub_model("hub:org/old-name@main")
+    other = settings.HF_ENDPOINT.replace("127.0.0.1", "localhost")
+    monkeypatch.setitem(MODELS, "org/moved/revision/main", (307, f"{other}{private}"))
+    with pytest.raises(RunError, match="it is private or gated"):
+        check_hub_model("hub:org/moved@main")
+
+
+@pytest.mark.parametrize("address", ["huggingface.co", "http://[::1", "file:///etc"])
+def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(settings, "HF_ENDPOINT", address)
+    with pytest.raises(RunError, match="does not answer this site"):
+        check_hub_model("hub:org/small@main")
 
 
 def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,8 @@ class PaletteTests(PalateTestCase):
         self.sign_in(self.charlie)
         assert self.client.get(url).status_code == 200
         assert self.client.get(url, {"project": "helpfulness"}).status_code == 404
-        assert self.client.get(url, {"project": "none"}).status_code == 404
+        for unknown in ("none", "help\0fulness", "x" * 10_000):
+            assert self.client.get(url, {"project": unknown}).status_code == 404
         assert self.client.post(url).status_code == 405
 
     def test_a_lead_finds_everything_of_the_project(self) -> None:

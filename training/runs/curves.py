@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
+from annotation.logic.csv_text import write_rows
 from training.metric_labels import METRIC_LABELS, label_of
 from training.models import Run
 from training.runs.queries import metric_curves
@@ -111,6 +110,4 @@ def csv_lines(drawn: Sequence[RunCurves], metrics: Collection[str] = ()) -> Iter
 
 
 def _csv_line(values: Sequence[Any]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow(values)
-    return text.getvalue().encode()
+    return write_rows([values]).encode()

@@ -3,8 +3,6 @@ shows is in its address, so that whoever gets the link sees the same."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation.access import Role, current_user, member_for
 from annotation.analytics.figures import counted_or_none
 from annotation.http.streaming import stream_response
+from annotation.logic.csv_text import write_rows
 from annotation.logic.translation import format_number
 from annotation.models import Member, Prompt
 from training.comparisons import actions
@@ -265,9 +264,7 @@ def _csv_row(pair: Pair, row: PromptRow) -> tuple[Any, ...]:
 
 
 def _csv_line(values: tuple[Any, ...]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow(values)
-    return text.getvalue().encode()
+    return write_rows([values]).encode()
 
 
 @login_required

@@ -83,3 +83,7 @@ def test_intervals_have_a_row_each_and_one_for_what_they_are_compared_with() -> 
         ["All together.", "0.6", "", "", ""],
     ]
     assert len(interval_table(interval_chart(lines))[1]) == 2
+
+
+def test_a_name_is_no_formula() -> None:
+    assert rows_of(bars_csv_uri(horizontal_bars([("=1+1", 30, "")])))[1] == ["'=1+1", "30"]

@@ -93,3 +93,8 @@ def test_a_round_axis_has_both_values_between_round_numbers(
 def test_a_chart_marks_what_its_values_are_compared_with() -> None:
     assert column_chart([Point(0.6, "", "a")], low=0, high=1, percent=True, reference=0.5).reference == 50
     assert column_chart([Point(0.6, "", "a")], low=0, high=1, percent=True).reference is None
+
+
+def test_large_numbers_on_an_axis_are_written_in_full() -> None:
+    chart = column_chart([Point(1200, "", "Monday")], low=0, high=svg_chart.count_axis_high([1200]))
+    assert [tick.label for tick in chart.y_ticks] == ["2,000", "1,500", "1,000", "500", "0"]
