@@ -7,7 +7,9 @@ from django.urls import reverse
 
 from annotation.actions import chat_answers, chats, items, projects
 from annotation.actions.chat_answers import Answer
-from annotation.models import Author, Chat, ChatSettings, Judgment, Turn
+from annotation.actions.leases import claim
+from annotation.models import Author, Chat, ChatSettings, Judgment, Slot, Turn
+from tests import builders
 from tests.base import PalateTestCase
 
 State = Turn.State
@@ -74,12 +76,24 @@ class ChatPageTests(PalateTestCase):
         lease = chats.lease_of(turn)
         assert lease is not None
         data = {"ticket": lease.ticket(), "key": uuid.uuid4(), "choice": "0-better", "reason": "identical"}
-        for name in ("work", "work-skip", "work-ahead"):
+        for name in ("work", "work-skip", "work-ahead", "work-renew"):
             response = self.client.post(self.url(name), data)
             assert "This is a message of a live chat. It is judged there." in response.content.decode(), name
         assert not Judgment.objects.exists()
         turn.refresh_from_db()
         assert turn.state == State.JUDGING
+
+    def test_a_page_of_the_queue_is_not_ahead_of_a_message(self) -> None:
+        builders.items(self.project, 2)
+        chat = chats.lease_of(self.answered(self.start()))
+        queued = claim(project=self.project, annotator=self.bob)
+        assert chat is not None
+        assert queued is not None
+        data = {"ticket": queued.ticket(), "reason": "identical"}
+        more = {"showing": chat.ticket(), "held": chat.ticket()}
+        self.client.post(self.url("work-skip"), data | more, HTTP_HX_REQUEST="true")
+        following = Slot.objects.get(annotator=self.bob, state=Slot.State.LEASED, chat=False)
+        assert following.opened_at is not None  # it is on the screen
 
     def test_a_double_send_is_one_message(self) -> None:
         data = {"text": "Hello", "key": uuid.uuid4()}

@@ -188,7 +188,9 @@ async def test_a_limit_that_no_answer_can_have_is_left_to_the_server():
 
     def answer(request: dict[str, Any]) -> list[bytes]:
         if "max_tokens" in request:
-            return [refusal(400, "max_tokens=20 cannot be greater than max_model_len=10. Please request fewer.")]
+            return [
+                refusal(400, "max_tokens=20 cannot be greater than max_model_len=10. Please request fewer.")
+            ]
         return [HEAD, event("nine"), STOP, DONE]
 
     async with serving(answer) as (raw, endpoint):
