@@ -16,6 +16,7 @@ import torch
 from pytest_django import Settings
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from annotation.chat_stream import NewEvent
 from annotation.logic.blind_stream import SIDES
 from annotation.logic.masking import mask
 from annotation.models import Author
@@ -220,9 +221,10 @@ def test_two_answers_of_a_turn_come_from_vllm_while_they_are_written(server: str
     policies = [Policy(author, temperature, None, server) for temperature in (1.0, 0.7)]
     pieces: dict[str, list[str]] = {}
 
-    async def write(name: str, /, **data: Any) -> None:
-        assert (name, data["offset"]) == ("piece", len("".join(pieces[data["side"]])))
-        pieces[data["side"]].append(data["text"])
+    async def write(*events: NewEvent) -> None:
+        for name, data in events:
+            assert (name, data["offset"]) == ("piece", len("".join(pieces[data["side"]])))
+            pieces[data["side"]].append(data["text"])
 
     async def is_wanted() -> bool:
         return True
