@@ -136,6 +136,40 @@ def stable_length(text: str) -> int:
     return start + cue.start() if cue else max(start, len(text) - LONGEST_CUE)
 
 
+class GrowingText:
+    """A text that is still written. `masked` is always that of `mask(text[:stable_length(text)])`, and costs what the new text
+    and the last sentence do: no statement is masked across the end of a sentence."""
+
+    def __init__(self) -> None:
+        self._sentences: list[str] = []  # those that have ended
+        self._masked = ""  # the same, masked
+        self._last = ""
+        self._cues = 0  # in what `_masked` has
+
+    def add(self, text: str) -> None:
+        self._last += text
+
+    def masked(self) -> str:
+        """What may be shown, masked."""
+        *ended, last, _empty = ["", *_sentence.findall(self._last)]
+        for sentence in ended:
+            self._add_sentence(sentence)
+        self._last = last
+        shown = last[: stable_length(last)]
+        return self._masked + (_mask_names(shown) if self._cues > MAX_CUES else shown)
+
+    def _add_sentence(self, sentence: str) -> None:
+        self._sentences.append(sentence)
+        cues = sum(1 for _ in _worth_reading.finditer(sentence))
+        before, self._cues = self._cues, self._cues + cues
+        if self._cues <= MAX_CUES:
+            self._masked += _mask_sentence(sentence) if cues else sentence
+        elif before <= MAX_CUES:
+            self._masked = _mask_names("".join(self._sentences))
+        else:
+            self._masked += _mask_names(sentence)
+
+
 def _may_speak_of_itself(text: str) -> bool:
     """False for most texts: they have no cue, or nothing to be masked."""
     folded = text.casefold()
