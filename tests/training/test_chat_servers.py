@@ -130,6 +130,8 @@ async def test_a_server_is_forked_from_a_process_that_has_torch_and_stays(
     assert not caught.value.retriable
     settings.FORK_SERVER = str(tmp_path / "nobody")
     assert await serve_model(Path(shutil.copytree(tiny_policy, tmp_path / "other")))
+    assert pid in pids()
+    assert len(pids()) == 2
 
 
 async def test_two_who_ask_at_once_get_one_server(tiny_policy: Path):
