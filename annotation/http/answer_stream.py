@@ -63,7 +63,7 @@ def stream_response(request: HttpRequest, stream: str, is_over: Callable[[], boo
     Raises:
         TooManyStreams
     """
-    reader: int = request.user.pk
+    reader = request.user.pk or 0  # views let in who has signed in
     if _open[reader] >= MAX_ANSWER_STREAMS:
         sentence = _("You read along in %(n)s places at once. Close one of them first.")
         raise TooManyStreams(sentence % {"n": MAX_ANSWER_STREAMS})
