@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -16,15 +16,22 @@ from django.conf import settings
 from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
 
-__all__ = ["Event", "RedisError", "connect", "is_id", "read", "write"]
+__all__ = ["Event", "NewEvent", "RedisError", "connect", "is_id", "read", "write"]
 
 EXPIRES_S = 3600
 MAX_EVENTS = 500
 FIRST = "0-0"
 
 
+class NewEvent(NamedTuple):
+    """name: `piece`, `restart`, `end` or `failed`."""
+
+    name: str
+    data: dict[str, Any]
+
+
 class Event(NamedTuple):
-    """id: of the event in its stream; `Last-Event-ID` names it. name: `piece`, `restart`, `end` or `failed`."""
+    """id: of the event in its stream; `Last-Event-ID` names it. name and data: as they were written."""
 
     id: str
     name: str
@@ -45,9 +52,11 @@ def is_id(text: str) -> bool:
     return bool(re.fullmatch(r"\d{1,19}-\d{1,19}", text, re.ASCII))
 
 
-async def write(client: redis_asyncio.Redis, stream: str, name: str, **data: Any) -> None:
-    async with client.pipeline(transaction=False) as pipe:
-        pipe.xadd(_key(stream), {"name": name, "data": json.dumps(data)})
+async def write(client: redis_asyncio.Redis, stream: str, events: Iterable[NewEvent]) -> None:
+    """Add events at once: who reads along gets them together."""
+    async with client.pipeline(transaction=True) as pipe:
+        for name, data in events:
+            pipe.xadd(_key(stream), {"name": name, "data": json.dumps(data)})
         pipe.expire(_key(stream), EXPIRES_S)
         await pipe.execute()
 

@@ -1,8 +1,8 @@
 """Eight people chat at once with the demo's policy, and one ranks beside them: `make bench-chats`, after `make demo SERVE=0`.
 
 Measured: how long the first words of both answers take from the send, how long each piece takes from Redis to the reader (the
-id of an event is the millisecond at which it was written, by the same clock), and whether ranking pages get slower. No peer:
-none of them answers live and trains from the choices.
+id of an event is the millisecond at which it was written, by the same clock) or from when the reader's stream was open, if that
+was later, and whether ranking pages get slower. No peer: none of them answers live and trains from the choices.
 """
 
 from __future__ import annotations
@@ -81,13 +81,15 @@ class Chatter:
         turn = self.post("/", {"text": next(self.messages), "idempotency_key": str(uuid.uuid4())})
         place = f"/{turn['chat']}/turns/{turn['id']}/"
         seen: set[str] = set()
-        first, pieces, last = None, [], ""
+        first, pieces, last, listens_since = None, [], "", None
         with self.session.get(
             f"{self.api}{place}stream/", headers={"Accept": "text/event-stream"}, stream=True, timeout=120
         ) as response:
             for event_id, last, data in events(response):
+                listens_since = listens_since or time.time()
                 if last == "piece":
-                    pieces.append(time.time() - int(event_id.partition("-")[0]) / 1000)
+                    written = int(event_id.partition("-")[0]) / 1000
+                    pieces.append(time.time() - max(written, listens_since))
                     seen.add(data["side"])
                     if first is None and len(seen) == 2:
                         first = time.monotonic() - sent

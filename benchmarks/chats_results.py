@@ -10,8 +10,9 @@ WORDS = """## Live chats
 
 People chat at once over the API with the demo's policy at two temperatures, on the demo's site, each message in a chat of its
 own and sent as soon as the one before was judged, and one person loads the ranking page again and again, with pauses of 0.1 s.
-First words: from the send until words of both answers have arrived. A piece: from Redis to its reader; before that, pieces are
-collected for up to 30 ms. Everything shares this machine's cores, the people too."""
+First words: from the send until words of both answers have arrived. A piece: from Redis to its reader or, if it was written
+before its reader's stream was open, from then; before that, pieces are collected for up to 50 ms. Everything shares this
+machine's cores, the people too."""
 ROWS = {
     "first_words_s": "first words, s",
     "whole_s": "both answers, s",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# streams of answers wait this long for each of their steps while threads compute pages (Python's own: 5 ms)
+sys.setswitchinterval(0.001)
 django_asgi, django_wsgi = get_asgi_application(), get_wsgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402  (models must be ready first)

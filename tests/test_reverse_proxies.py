@@ -241,7 +241,7 @@ def test_answers_of_chats_come_as_they_are_written(proxy: Proxy, project: Projec
     def write(**data: object) -> None:
         async def write() -> None:
             async with chat_stream.connect() as client:
-                await chat_stream.write(client, turn.stream, "piece", **data)
+                await chat_stream.write(client, turn.stream, [chat_stream.NewEvent("piece", data)])
 
         asyncio.run(write())
 

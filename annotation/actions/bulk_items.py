@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from annotation import audit, events
 from annotation.actions import items, review
 from annotation.actions.bulk import Change
-from annotation.models import AuditEntry, Item, Project, ReviewFlag, Skip, Slot, User
+from annotation.models import AuditEntry, Item, Project, ReviewFlag, Skip, Slot, Turn, User
 
 State = Item.State
 VERBS = {State.OPEN: "item.reopened", State.RESTRICTED: "item.restricted", State.RETIRED: "item.retired"}
@@ -48,7 +48,8 @@ def restrict(*, project: Project, ids: Collection[int], actor: User, reason: str
 
 
 def reopen(*, project: Project, ids: Collection[int], actor: User, reason: str) -> list[Change]:
-    """Put items back into the queue. Those with a known answer, which reopening deletes, and open ones are left as they are."""
+    """Put items back into the queue. Those with a known answer, which reopening deletes, open ones, and those of messages of
+    live chats that were taken back are left as they are."""
     del reason
 
     def act(found: Sequence[Item]) -> None:
@@ -56,7 +57,9 @@ def reopen(*, project: Project, ids: Collection[int], actor: User, reason: str) 
         review.resolve_all(found)
 
     return _change(
-        Item.objects.exclude(state=State.OPEN).filter(gold__isnull=True, project=project, pk__in=ids),
+        Item.objects.exclude(state=State.OPEN)
+        .exclude(turn__state=Turn.State.DROPPED)
+        .filter(gold__isnull=True, project=project, pk__in=ids),
         State.OPEN,
         act,
     )
@@ -95,7 +98,9 @@ def undo(*, project: Project, changes: list[Change], actor: User) -> int:
     touched = _touched(project, changes)
     unchanged = [
         item
-        for item in _locked(Item.objects.filter(project=project, pk__in=by_id))
+        for item in _locked(
+            Item.objects.filter(project=project, pk__in=by_id).exclude(turn__state=Turn.State.DROPPED)
+        )
         if item.pk not in touched and item.state == by_id[item.pk]["after"] and item.gold is None
     ]
     back = [by_id[item.pk] for item in unchanged]
@@ -105,6 +110,7 @@ def undo(*, project: Project, changes: list[Change], actor: User) -> int:
     for (state, reason), pks in states.items():
         Item.objects.filter(pk__in=pks).update(state=state, retired_reason=reason)
     _put_slots_back(project, unchanged, [slot for change in back for slot in change["slots"]])
+    items.give_back_to_chats([item for item in unchanged if by_id[item.pk]["state"] != State.RETIRED])
     for put_back, verb in VERBS.items():
         entries = [
             (f"item {c['id']}", {"item": c["id"], "undo": True}) for c in back if c["state"] == put_back
@@ -163,9 +169,13 @@ def _locked(rows: QuerySet[Item]) -> list[Item]:
 
 
 def _open_slots(found: list[Item]) -> dict[int, list[dict[str, Any]]]:
-    """The slots that nobody has filled, by item."""
+    """The slots that nobody has filled, by item, but those for one annotator alone."""
     slots: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    rows = Slot.objects.filter(item__in=found).exclude(state=Slot.State.DONE).exclude(gold=True)
+    rows = (
+        Slot.objects.filter(item__in=found)
+        .exclude(state=Slot.State.DONE)
+        .exclude(Q(gold=True) | Q(chat=True))
+    )
     for slot in rows.order_by("pk").values(*SLOT_FIELDS):
         slots[slot["item_id"]].append(slot)
     return slots

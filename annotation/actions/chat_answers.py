@@ -17,7 +17,8 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotation.actions.chats import TASK, State, lease_slot, locked
+from annotation.actions.chats import TASK, State, locked
+from annotation.actions.items import lease_slot
 from annotation.actions.worker_jobs import wake_worker
 from annotation.logic.splits import digest
 from annotation.logic.storable_text import storable

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotation.actions import judgments
+from annotation.actions.items import CHAT_LEASE, lease_slot
 from annotation.actions.leases import Lease
 from annotation.actions.worker_jobs import wake_worker
 from annotation.logic.limits import (
@@ -37,8 +38,6 @@ NOT_ANSWERED = gettext_lazy(
     "The models could not answer this message. Try again, change it, or tell your lead."
 )
 """To annotators, of a turn that failed: its `error`, for leads, may name the models."""
-LEFT_FOR = timedelta(days=1)
-"""A turn that was not judged for so long is dropped."""
 
 
 class ChatError(Exception):
@@ -347,7 +346,7 @@ def drop_left_turns() -> None:
     """Drop turns whose annotator has left them, or was sent away. A sweep calls it."""
     left = Turn.objects.filter(state__in=Turn.OPEN_STATES)
     last = left.annotate(opened=Max("item__slots__opened_at"))
-    before = timezone.now() - LEFT_FOR
+    before = timezone.now() - CHAT_LEASE
     for turn in last.filter(created_at__lt=before).exclude(opened__gt=before):
         drop(turn=turn)
 
@@ -372,18 +371,3 @@ def locked(turn: Turn) -> Turn:
     """The turn, locked until the transaction ends."""
     rows = Turn.objects.select_for_update(of=("self",))
     return rows.select_related("chat__project", "chat__annotator", "item", "prompt").get(pk=turn.pk)
-
-
-def lease_slot(item: Item, annotator: User, shown_order: list[int]) -> Slot:
-    """The item's slot, which only this annotator gets, in their chat."""
-    return Slot.objects.create(
-        item=item,
-        project_id=item.project_id,
-        state=Slot.State.LEASED,
-        chat=True,
-        annotator=annotator,
-        token=uuid.uuid4(),
-        leased_until=timezone.now() + LEFT_FOR,
-        opened_at=timezone.now(),
-        shown_order=shown_order,
-    )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Count, Max
 from django.utils import timezone
 
 from annotation import audit, events
-from annotation.models import Item, Skip, Slot, User
+from annotation.models import Item, Skip, Slot, Turn, User
 from annotation.models.queue import SlotQuerySet
 
 State = Item.State
+CHAT_LEASE = timedelta(days=1)
+"""How long an annotator may take for the choice between the two answers of a live chat."""
 
 
 def restrict(*, item: Item, actor: User | None, reason: str) -> None:
@@ -45,7 +49,8 @@ def retire_all(*, items: Sequence[Item], actor: User | None, reason: str) -> Non
 
 def reopen(*, item: Item, actor: User) -> None:
     """Put an item back into the queue, for everybody who has not judged or skipped it, with as many slots as the project's
-    overlap. The skips that took it out are resolved, so that they no longer count."""
+    overlap. The skips that took it out are resolved, so that they no longer count. An item of a live chat stays its annotator's
+    alone, and one whose message was taken back is left as it is."""
     reopen_all(items=[item], actor=actor)
 
 
@@ -53,10 +58,12 @@ def reopen(*, item: Item, actor: User) -> None:
 def reopen_all(*, items: Sequence[Item], actor: User) -> None:
     """`reopen` for each of some items of one project."""
     locked = Item.objects.filter(pk__in=[item.pk for item in items]).exclude(state=State.OPEN)
+    locked = locked.exclude(turn__state=Turn.State.DROPPED)
     items = list(locked.select_for_update(no_key=True, of=("self",)).select_related("project").order_by("pk"))
     _set_state(items, State.OPEN)
     Skip.objects.filter(item__in=items, resolved_at=None).update(resolved_at=timezone.now())
     _unfilled(items).update(restricted=False)
+    give_back_to_chats(items)
     _fill_slots([item for item in items if item.gold is None])
     _record("item.reopened", items, actor)
 
@@ -71,6 +78,30 @@ def make_gold(*, item: Item, ranks: Mapping[int, int], explanation: str, actor: 
     item.slots.filter(state=Slot.State.OPEN).delete()
     item.slots.filter(state=Slot.State.LEASED).update(gold=True, restricted=False)
     _record("item.gold", [item], actor, gold=item.gold)
+
+
+def lease_slot(item: Item, annotator: User, shown_order: Sequence[int]) -> Slot:
+    """The item's slot, which only this annotator gets, in their chat."""
+    return Slot.objects.create(
+        item=item,
+        project_id=item.project_id,
+        state=Slot.State.LEASED,
+        chat=True,
+        annotator=annotator,
+        token=uuid.uuid4(),
+        leased_until=timezone.now() + CHAT_LEASE,
+        opened_at=timezone.now(),
+        shown_order=list(shown_order),
+    )
+
+
+def give_back_to_chats(items: Sequence[Item]) -> None:
+    """Lease those of the items whose messages wait for the choice, and that have no slot any more, to their chats' annotators."""
+    waiting = Turn.objects.filter(item__in=items, item__slots=None, state=Turn.State.JUDGING)
+    for turn in waiting.select_related("item", "chat__annotator"):
+        if turn.item is not None:
+            shown = turn.item.candidates.order_by("pk").values_list("response", flat=True)
+            lease_slot(turn.item, turn.chat.annotator, list(shown))
 
 
 def _set_state(items: Sequence[Item], state: Item.State, reason: str | None = None) -> None:
@@ -89,7 +120,9 @@ def _unfilled(items: Sequence[Item]) -> SlotQuerySet:
 
 
 def _fill_slots(items: Sequence[Item]) -> None:
-    """Add open slots up to the project's overlap; slots made for gold do not count."""
+    """Add open slots up to the project's overlap, but to items of live chats; slots made for gold do not count."""
+    of_chats = set(Slot.objects.filter(item__in=items, chat=True).values_list("item", flat=True))
+    items = [item for item in items if item.pk not in of_chats]
     slots = Slot.objects.filter(item__in=items, gold=False).order_by().values("item")
     counts = {row["item"]: row for row in slots.annotate(n=Count("id"), highest=Max("priority"))}
     none = {"n": 0, "highest": 0}

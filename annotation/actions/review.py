@@ -15,7 +15,7 @@ from annotation.logic.limits import MAX_REVIEW_NOTE_CHARS
 from annotation.logic.ranking import dense
 from annotation.logic.storable_text import storage_problem
 from annotation.logic.translation import format_number
-from annotation.models import Item, Judgment, ReviewFlag, Skip, Slot, User, Verdict
+from annotation.models import Item, Judgment, ReviewFlag, Skip, Slot, Turn, User, Verdict
 
 
 class ReviewError(Exception):
@@ -114,8 +114,17 @@ def retire_all(*, items: Sequence[Item], actor: User, reason: str) -> None:
 @transaction.atomic
 def reopen(*, item: Item, actor: User) -> None:
     """Put an item back into the queue for everybody. A known answer is deleted; judgments made while the item was gold do not
-    count towards its overlap."""
+    count towards its overlap. An item of a live chat goes back to its annotator alone.
+
+    Raises:
+        ReviewError: its message was taken back.
+    """
     locked = _locked(item)
+    if Turn.objects.filter(item=locked, state=Turn.State.DROPPED).exists():
+        sentence = _(
+            "The message of this live chat was taken back, and nobody can judge its answers any more."
+        )
+        raise ReviewError("item", sentence)
     if locked.gold is not None:
         locked.gold, locked.gold_explanation = None, ""
         # not open, so that `reopen` fills its slots

@@ -38,6 +38,7 @@ from annotation.api.renderers import NDJSONRenderer
 from annotation.api.validation import validate, validate_body
 from annotation.api.view import ApiView
 from annotation.http import answer_stream
+from annotation.http.answer_stream import TooManyStreams
 from annotation.models import ApiToken, Chat, Member, Turn
 
 
@@ -205,7 +206,10 @@ class TurnStreamApi(ApiView):
         """Server-sent events: `piece` (`side`: a or b, `offset`: its place in that answer, `text`), `restart` (an answer begins
         anew), and last `end` or `failed`. Nothing is left out for who reconnects. For its own annotator."""
         _me, row = _own_turn(request, slug, pk, turn)
-        return answer_stream.stream_turn(request, row)
+        try:
+            return answer_stream.stream_turn(request, row)
+        except TooManyStreams as error:
+            raise errors.TooMany(str(error)) from error
 
 
 class JudgeTurnApi(ApiView):

@@ -49,6 +49,10 @@ class Conflict(APIException):
     status_code = 409
 
 
+class TooMany(APIException):
+    status_code = 429
+
+
 class TooLarge(APIException):
     status_code = 413
 

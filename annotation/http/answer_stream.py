@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connection
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.translation import gettext as _
 
 from annotation import chat_stream
+from annotation.logic.limits import MAX_ANSWER_STREAMS
 from annotation.models import Turn
 
 EVENT_STREAM = "text/event-stream"
@@ -22,12 +26,27 @@ PING_S = 15.0
 """Proxies close connections on which nothing is sent for long."""
 LONGEST_S = 300.0
 """Then a stream ends without a last event, and browsers ask for the rest of it."""
+_open: Counter[int] = Counter()
+"""Open streams of this process, by account."""
 LAST = ("end", "failed")
 WRITTEN = (Turn.State.WAITING, Turn.State.ANSWERING)
 
 
+class TooManyStreams(Exception):
+    """The person has as many streams open as one may have. Its text is a sentence for them."""
+
+
+def too_many(error: TooManyStreams) -> HttpResponse:
+    """The refusal, for a page, which then asks for events again and again."""
+    return HttpResponse(str(error), status=429, content_type="text/plain")
+
+
 def stream_turn(request: HttpRequest, turn: Turn) -> StreamingHttpResponse:
-    """The events of a turn's answers, as `stream_response`."""
+    """The events of a turn's answers, as `stream_response`.
+
+    Raises:
+        TooManyStreams
+    """
 
     def is_over() -> bool:
         return not Turn.objects.filter(pk=turn.pk, state__in=WRITTEN).exists()
@@ -40,10 +59,19 @@ def stream_response(request: HttpRequest, stream: str, is_over: Callable[[], boo
 
     is_over: whether the answers are stored, or not to come; it is asked while there are no events, and before the last one is
     passed on, which a worker may have left that lost its claim.
+
+    Raises:
+        TooManyStreams
     """
+    reader = request.user.pk or 0  # views let in who has signed in
+    if _open[reader] >= MAX_ANSWER_STREAMS:
+        sentence = _("You read along in %(n)s places at once. Close one of them first.")
+        raise TooManyStreams(sentence % {"n": MAX_ANSWER_STREAMS})
     last = request.headers.get("Last-Event-ID", "")
     after = last if chat_stream.is_id(last) else chat_stream.FIRST
-    response = StreamingHttpResponse(_stream(stream, after, is_over), content_type=EVENT_STREAM)
+    response = StreamingHttpResponse(
+        _counted(reader, _stream(stream, after, is_over)), content_type=EVENT_STREAM
+    )
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # nginx would collect it
     return response
@@ -60,6 +88,22 @@ def events_so_far(stream: str, after: str, *, is_over: bool) -> dict[str, Any]:
     return {"events": rows, "over": is_over}
 
 
+async def _counted(reader: int, events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """The events, counted as open while they are read; none if others have begun meanwhile: then the reader asks again."""
+    if _open[reader] >= MAX_ANSWER_STREAMS:
+        await events.aclose()
+        return
+    _open[reader] += 1
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+    finally:
+        _open[reader] -= 1
+        if not _open[reader]:
+            del _open[reader]
+
+
 def _give_connection_back() -> None:
     """A stream is open for long: meanwhile others can use its connection."""
     if not connection.in_atomic_block:
@@ -74,7 +118,7 @@ async def _read_once(stream: str, after: str) -> list[chat_stream.Event]:
         return []
 
 
-async def _stream(stream: str, after: str, is_over: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def _stream(stream: str, after: str, is_over: Callable[[], bool]) -> AsyncGenerator[bytes]:
     def ask() -> bool:
         try:
             return is_over()
@@ -91,14 +135,17 @@ async def _stream(stream: str, after: str, is_over: Callable[[], bool]) -> Async
             except chat_stream.RedisError:
                 found = []
                 await asyncio.sleep(WAIT_S)
-            for event in found:
-                after, sent_at = event.id, time.monotonic()
-                is_last = event.name in LAST
-                if is_last and not await sync_to_async(ask)():
-                    continue
-                yield f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()
-                if is_last:
+            # one that a worker left which lost its claim ends nothing
+            passed = [event for event in found if event.name not in LAST or await sync_to_async(ask)()]
+            if passed:
+                yield b"".join(
+                    f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()
+                    for event in passed
+                )
+                if any(event.name in LAST for event in passed):
                     return
+            if found:
+                after, sent_at = found[-1].id, time.monotonic()
             if not found and await sync_to_async(ask)():
                 yield b"event: end\ndata: {}\n\n"
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from annotation.logic.masking import mask, stable_length
+from annotation.logic.masking import GrowingText, mask
 
 SIDES = ("a", "b")
 
@@ -26,17 +26,22 @@ class BlindStream:
         self.is_blind = is_blind
         self.texts = dict.fromkeys(SIDES, "")
         self.ended = dict.fromkeys(SIDES, False)
+        self._growing = {side: GrowingText() for side in SIDES}
+        self._whole = dict.fromkeys(SIDES, "")  # masked, of the sides that have ended
         self._shown = dict.fromkeys(SIDES, 0)
 
     def add(self, side: str, text: str) -> None:
         self.texts[side] += text
+        self._growing[side].add(text)
 
     def end(self, side: str) -> None:
         self.ended[side] = True
+        self._whole[side] = mask(self.texts[side])
 
     def restart(self, side: str) -> None:
         """Forget the text of a side, which is written anew."""
         self.texts[side], self.ended[side], self._shown[side] = "", False, 0
+        self._growing[side] = GrowingText()
 
     def take(self) -> list[Piece]:
         """What may be shown now and was not taken before. Blind, no more characters of a side are shown than of the other, until
@@ -53,7 +58,6 @@ class BlindStream:
         return pieces
 
     def _showable(self, side: str) -> str:
-        text = self.texts[side]
         if not self.is_blind:
-            return text
-        return mask(text if self.ended[side] else text[: stable_length(text)])
+            return self.texts[side]
+        return self._whole[side] if self.ended[side] else self._growing[side].masked()

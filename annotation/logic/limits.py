@@ -26,3 +26,5 @@ MAX_CHAT_TURNS = 300
 """With its branches."""
 MAX_OPEN_CHATS = 20
 """Of one person in one project."""
+MAX_ANSWER_STREAMS = 12
+"""Answers of chats that one person reads along at once, in all pages and scripts, of one web process."""

@@ -117,7 +117,7 @@ def mask(text: str) -> str:
     """The text without statements about its own model; the same object if there are none."""
     if not _may_speak_of_itself(text):
         return text
-    cues = sum(1 for _ in islice(_worth_reading.finditer(text), MAX_CUES + 1))
+    cues = _count_cues(text)
     if not cues:
         return text
     if cues > MAX_CUES:
@@ -136,6 +136,49 @@ def stable_length(text: str) -> int:
     return start + cue.start() if cue else max(start, len(text) - LONGEST_CUE)
 
 
+class GrowingText:
+    """A text that is still written. `masked` is always that of `mask(text[:stable_length(text)])`, and costs what the new text
+    and the last sentence do: no statement is masked across the end of a sentence."""
+
+    def __init__(self) -> None:
+        self._sentences: list[str] = []  # those that have ended
+        self._masked = ""  # the same, masked
+        self._last = ""
+        self._cues = 0  # in what `_masked` has
+
+    def add(self, text: str) -> None:
+        self._last += text
+
+    def masked(self) -> str:
+        """What may be shown, masked."""
+        *ended, last, _empty = ["", *_sentence.findall(self._last)]
+        for sentence in ended:
+            self._add_sentence(sentence)
+        self._last = last
+        shown = last[: stable_length(last)]
+        if self._cues > MAX_CUES:
+            return self._masked + _mask_names(shown)
+        if self._cues + _count_cues(shown) > MAX_CUES:
+            return _mask_names("".join(self._sentences) + shown)
+        return self._masked + _mask_sentence(shown)
+
+    def _add_sentence(self, sentence: str) -> None:
+        self._sentences.append(sentence)
+        cues = _count_cues(sentence)
+        before, self._cues = self._cues, self._cues + cues
+        if self._cues <= MAX_CUES:
+            self._masked += _mask_sentence(sentence)
+        elif before <= MAX_CUES:
+            self._masked = _mask_names("".join(self._sentences))
+        else:
+            self._masked += _mask_names(sentence)
+
+
+def _count_cues(text: str) -> int:
+    """How often a text may begin to speak of itself; `MAX_CUES` + 1 for more."""
+    return sum(1 for _ in islice(_worth_reading.finditer(text), MAX_CUES + 1))
+
+
 def _may_speak_of_itself(text: str) -> bool:
     """False for most texts: they have no cue, or nothing to be masked."""
     folded = text.casefold()
@@ -146,8 +189,10 @@ def _may_speak_of_itself(text: str) -> bool:
 
 def _mask_sentence(sentence: str) -> str:
     """Mask every model and maker in a sentence, from where it begins to speak of itself."""
+    if not _worth_reading.search(sentence):
+        return sentence
     if len(sentence) > MAX_SENTENCE:
-        return _mask_names(sentence) if _worth_reading.search(sentence) else sentence
+        return _mask_names(sentence)
     sentence = _unknown_name.sub(lambda match: match["cue"] + MODEL, sentence)
     starts = [match.start() for cue in _CUES if (match := cue.search(sentence))]
     if MODEL in sentence:

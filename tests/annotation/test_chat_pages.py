@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.urls import reverse
 
 from annotation.actions import chat_answers, chats, items, projects
 from annotation.actions.chat_answers import Answer
-from annotation.models import Author, Chat, ChatSettings, Judgment, Turn
+from annotation.actions.leases import claim
+from annotation.logic.limits import MAX_ANSWER_STREAMS
+from annotation.models import Author, Chat, ChatSettings, Judgment, Slot, Turn
+from tests import builders
 from tests.base import PalateTestCase
+from tests.patience import HANGS_S
 
 State = Turn.State
 
@@ -74,12 +80,24 @@ class ChatPageTests(PalateTestCase):
         lease = chats.lease_of(turn)
         assert lease is not None
         data = {"ticket": lease.ticket(), "key": uuid.uuid4(), "choice": "0-better", "reason": "identical"}
-        for name in ("work", "work-skip", "work-ahead"):
+        for name in ("work", "work-skip", "work-ahead", "work-renew"):
             response = self.client.post(self.url(name), data)
             assert "This is a message of a live chat. It is judged there." in response.content.decode(), name
         assert not Judgment.objects.exists()
         turn.refresh_from_db()
         assert turn.state == State.JUDGING
+
+    def test_a_page_of_the_queue_is_not_ahead_of_a_message(self) -> None:
+        builders.items(self.project, 2)
+        chat = chats.lease_of(self.answered(self.start()))
+        queued = claim(project=self.project, annotator=self.bob)
+        assert chat is not None
+        assert queued is not None
+        data = {"ticket": queued.ticket(), "reason": "identical"}
+        more = {"showing": chat.ticket(), "held": chat.ticket()}
+        self.client.post(self.url("work-skip"), data | more, HTTP_HX_REQUEST="true")
+        following = Slot.objects.get(annotator=self.bob, state=Slot.State.LEASED, chat=False)
+        assert following.opened_at is not None  # it is on the screen
 
     def test_a_double_send_is_one_message(self) -> None:
         data = {"text": "Hello", "key": uuid.uuid4()}
@@ -247,3 +265,30 @@ class ChatPageTests(PalateTestCase):
         response = self.client.post(self.url("chats"), {"text": "One, and more", "key": key})
         self.assertContains(response, "An earlier version of this message was sent already", status_code=422)
         self.assertContains(response, ">One, and more</textarea>", status_code=422)
+
+    async def test_a_person_reads_along_in_some_places_at_once_and_asks_in_more(self) -> None:
+        turn = await sync_to_async(self.start)()
+        place = (turn.chat_id, turn.pk)
+        await self.async_client.aforce_login(self.bob, backend="annotation.backends.AccountBackend")
+
+        async def opened() -> Any:
+            """An open stream of the message, of which the first part was read."""
+            response = await self.async_client.get(self.url("turn-stream", *place))
+            parts = aiter(response)
+            assert b"retry" in await anext(parts)
+            return parts
+
+        streams = [await opened() for _ in range(MAX_ANSWER_STREAMS)]
+        try:
+            refused = await self.async_client.get(self.url("turn-stream", *place))
+            assert refused.status_code == 429
+            assert "Close one of them first" in refused.content.decode()
+            asked = await self.async_client.get(self.url("turn-events", *place))
+            assert asked.json()["over"] is False
+            await streams.pop().aclose()
+            async with asyncio.timeout(HANGS_S):  # what it was wrapped in ends a moment later
+                while (await self.async_client.get(self.url("turn-stream", *place))).status_code == 429:
+                    await asyncio.sleep(0.01)
+        finally:
+            for stream in streams:
+                await stream.aclose()

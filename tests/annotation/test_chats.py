@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from annotation.actions import chat_answers, chats
+from annotation.actions import chat_answers, chats, items
 from annotation.actions.chat_answers import Answer
 from annotation.actions.chats import ChatError
 from annotation.actions.judgments import JudgmentError
@@ -248,7 +248,7 @@ class ChatTests(PalateTestCase):
         chats.drop_left_turns()
         turn.refresh_from_db()
         assert turn.state == State.JUDGING
-        long_ago = timezone.now() - chats.LEFT_FOR - timedelta(minutes=1)
+        long_ago = timezone.now() - items.CHAT_LEASE - timedelta(minutes=1)
         Turn.objects.update(created_at=long_ago)
         Slot.objects.filter(item=turn.item).update(opened_at=long_ago)
         chats.drop_left_turns()

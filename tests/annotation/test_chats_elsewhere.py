@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from django.urls import reverse
 
-from annotation.actions import chats, judgments, review, snapshots
-from annotation.models import Item, Judgment, Member
+from annotation.actions import bulk_items, chats, items, judgments, review, snapshots
+from annotation.actions.review import ReviewError
+from annotation.models import Item, Judgment, Member, Slot, Turn
 from tests import builders, live_chats
 from tests.base import PalateTestCase
 
@@ -62,9 +64,9 @@ class ChatsElsewhereTests(PalateTestCase):
 
     def test_every_item_of_a_chat_has_its_page(self) -> None:
         self.sign_in(self.alice)
-        items = Item.objects.filter(prompt__turn__isnull=False)
-        assert items.count() == 5
-        for item in items:
+        of_chats = Item.objects.filter(prompt__turn__isnull=False)
+        assert of_chats.count() == 5
+        for item in of_chats:
             page = self.page("item", self.project.slug, item.pk)
             assert ("And why twice a day?" in page) == (item.prompt_id == self.turns[1].prompt_id)
         assert BETTER in self.page("item", self.project.slug, self.written.item_id)
@@ -120,3 +122,53 @@ class ChatsElsewhereTests(PalateTestCase):
         assert item is not None
         ranks = {pk: place + 1 for place, pk in enumerate(item.responses.values_list("pk", flat=True))}
         review.give_verdict(item=item, reviewer=self.dana, ranks=ranks, degree="better", note="")
+
+    def test_a_choice_that_was_retired_stays_its_annotator_s_alone(self) -> None:
+        item = self.turns[0].item
+        assert item is not None
+        for reopen in (review.reopen, items.reopen):
+            items.retire(item=item, actor=self.alice, reason="Odd.")
+            item.refresh_from_db()
+            reopen(item=item, actor=self.alice)
+            item.refresh_from_db()
+            assert item.state == Item.State.OPEN
+            assert [slot.state for slot in item.slots.all()] == [Slot.State.DONE]
+
+    def test_a_choice_that_is_open_goes_back_to_its_annotator(self) -> None:
+        turn = live_chats.answer(live_chats.send(self.project, self.bob, "In the Baltic?"))
+        item, lease = turn.item, chats.lease_of(turn)
+        assert item is not None
+        assert lease is not None
+        items.retire(item=item, actor=self.alice, reason="Odd.")
+        item.refresh_from_db()
+        review.reopen(item=item, actor=self.alice)
+        slot = item.slots.get()
+        assert (slot.annotator, slot.chat, slot.shown_order) == (self.bob, True, lease.shown_order)
+        assert live_chats.judge(turn).slot_id == slot.pk
+
+    def test_undoing_gives_a_choice_back_to_its_annotator(self) -> None:
+        turn = live_chats.answer(live_chats.send(self.project, self.bob, "In the Baltic?"))
+        item = turn.item
+        assert item is not None
+        changes = bulk_items.retire(project=self.project, ids=[item.pk], actor=self.alice, reason="Odd.")
+        assert bulk_items.undo(project=self.project, changes=changes, actor=self.alice) == 1
+        slot = item.slots.get()
+        assert (slot.annotator, slot.chat) == (self.bob, True)
+
+    def test_an_item_that_its_chat_went_on_without_stays_retired(self) -> None:
+        item = Item.objects.get(turn__state=Turn.State.DROPPED)
+        with pytest.raises(ReviewError, match="was taken back"):
+            review.reopen(item=item, actor=self.alice)
+        assert not bulk_items.reopen(project=self.project, ids=[item.pk], actor=self.alice, reason="")
+        item.refresh_from_db()
+        assert item.state == Item.State.RETIRED
+        assert not item.slots.exists()
+
+    def test_a_better_answer_that_was_retired_stays_its_annotator_s_alone(self) -> None:
+        item = self.written.item
+        changes = bulk_items.retire(project=self.project, ids=[item.pk], actor=self.alice, reason="Odd.")
+        assert bulk_items.undo(project=self.project, changes=changes, actor=self.alice) == 1
+        items.retire(item=item, actor=self.alice, reason="Odd.")
+        item.refresh_from_db()
+        review.reopen(item=item, actor=self.alice)
+        assert [slot.state for slot in item.slots.all()] == [Slot.State.DONE]

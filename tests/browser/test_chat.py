@@ -44,7 +44,7 @@ class Worker:
     def write(self, name: str, **data: object) -> None:
         async def write() -> None:
             async with chat_stream.connect() as client:
-                await chat_stream.write(client, self.turn.stream, name, **data)
+                await chat_stream.write(client, self.turn.stream, [chat_stream.NewEvent(name, data)])
 
         # the browser's loop runs in this thread
         thread = threading.Thread(target=lambda: asyncio.run(write()))

@@ -36,7 +36,7 @@ def question_of(page: Page) -> Question:
 def write(question: Question, name: str, **data: object) -> None:
     async def write() -> None:
         async with chat_stream.connect() as client:
-            await chat_stream.write(client, question.stream, name, **data)
+            await chat_stream.write(client, question.stream, [chat_stream.NewEvent(name, data)])
 
     # the browser's loop runs in this thread
     thread = threading.Thread(target=lambda: asyncio.run(write()))

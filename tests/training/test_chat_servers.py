@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -108,6 +110,28 @@ async def test_a_model_is_served_when_it_is_asked_for_and_then_stays(tiny_policy
         ),
     ]
     assert pids() == [pid]
+
+
+async def test_a_server_is_forked_from_a_process_that_has_torch_and_stays(
+    tiny_policy: Path, tmp_path: Path, settings: Settings, warm_core: dict[str, str]
+):
+    settings.FORK_SERVER = warm_core["WARM_CORE"]
+    endpoint = await serve_model(tiny_policy)
+    [pid] = pids()
+    [parent] = re.findall(r"PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert b"warm.py" in Path(f"/proc/{parent}/cmdline").read_bytes()
+    gc.collect()  # whoever asked for it has closed its connection
+    assert (await answer(endpoint))[-1].finish_reason in ("stop", "length")
+    assert pids() == [pid]
+    broken = Path(shutil.copytree(tiny_policy, tmp_path / "broken"))
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ChatServerError, match="The model broken cannot be served") as caught:
+        await serve_model(broken)
+    assert not caught.value.retriable
+    settings.FORK_SERVER = str(tmp_path / "nobody")
+    assert await serve_model(Path(shutil.copytree(tiny_policy, tmp_path / "other")))
+    assert pid in pids()
+    assert len(pids()) == 2
 
 
 async def test_two_who_ask_at_once_get_one_server(tiny_policy: Path):

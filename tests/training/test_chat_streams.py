@@ -183,6 +183,21 @@ async def test_a_refused_field_is_left_out():
     }  # fmt: skip
 
 
+async def test_a_limit_that_no_answer_can_have_is_left_to_the_server():
+    """As vLLM refuses it."""
+
+    def answer(request: dict[str, Any]) -> list[bytes]:
+        if "max_tokens" in request:
+            return [
+                refusal(400, "max_tokens=20 cannot be greater than max_model_len=10. Please request fewer.")
+            ]
+        return [HEAD, event("nine"), STOP, DONE]
+
+    async with serving(answer) as (raw, endpoint):
+        assert "".join(delta.text for delta in await deltas(endpoint)) == "nine"
+    assert len(raw.requests) == 2
+
+
 def refusal(status: int, message: str) -> bytes:
     body = json.dumps({"error": {"message": message}}).encode()
     return b"HTTP/1.1 %d No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(body)) + body

@@ -38,6 +38,8 @@ MAX_COUNT = 10**8
 LIMITS = ("max_tokens", "max_completion_tokens")
 OPTIONAL_FIELDS = ("top_k", "top_p", "seed", "stream_options")
 """Fields of a request that a server may refuse."""
+TOO_LONG = ("context length", "max_model_len")
+"""How servers call the tokens that a conversation may have; vLLM says the second of a limit that is more by itself."""
 
 
 class Endpoint(NamedTuple):
@@ -261,7 +263,7 @@ def _leave_out_refused(status: int, message: str, required: dict[str, Any], opti
     """Change the fields of a request as an error message asks for; False if there is nothing to change."""
     if status not in (400, 422):
         return False
-    if "context length" in message.lower() and not required.keys().isdisjoint(LIMITS):
+    if _is_too_long(message) and not required.keys().isdisjoint(LIMITS):
         # the rest of the context is less than the limit: then the server's own one, all that fits, is the right one
         for name in LIMITS:
             required.pop(name, None)
@@ -287,13 +289,18 @@ def _refusal(endpoint: Endpoint, status: int, message: str) -> ChatServerError:
             " that it belongs to."
         )
         values |= {"key": KEY_VARIABLE, "url": SERVER_VARIABLE}
-    elif status == 413 or "context length" in message.lower():
+    elif status == 413 or _is_too_long(message):
         text = _("The conversation is too long for the model: %(message)s.")
     elif status == 404 and not names_field(endpoint.model, message) and "model" not in message.lower():
         text = _("%(server)s has no chat completions there (404); a base URL usually ends in /v1.")
     else:
         text = _("%(server)s answers %(status)s: %(message)s.")
     return ChatServerError(text % values, retriable=status >= 500 or status in RETRIED_STATUSES)
+
+
+def _is_too_long(message: str) -> bool:
+    """Whether a server says that a conversation and its answer have no room."""
+    return any(words in message.lower() for words in TOO_LONG)
 
 
 async def _read_all(endpoint: Endpoint, response: httpx2.Response) -> bytes:

@@ -27,6 +27,7 @@ from django.utils.translation import gettext as _
 from training.chat_servers.client import Endpoint, socket_transport
 from training.chat_servers.errors import ChatServerError
 from training.launch.child import ROOT
+from training.launch.forked_process import STAY, ForkedProcess
 from training.launch.job_slots import lock_file
 
 START_S = 300.0
@@ -131,7 +132,7 @@ def place_of(model: Path | str) -> Place:
     return place
 
 
-async def _start(model: Path | str, place: Place) -> subprocess.Popen[bytes] | None:
+async def _start(model: Path | str, place: Place) -> subprocess.Popen[bytes] | ForkedProcess | None:
     """Start a server; None if there is one by now."""
     _children[:] = [child for child in _children if child.poll() is None]
     async with _exclusively(settings.VAR / "serve" / START_LOCK):
@@ -140,19 +141,37 @@ async def _start(model: Path | str, place: Place) -> subprocess.Popen[bytes] | N
             return None
         try:
             await _make_room(place)
-            with place.log.open("wb") as log:
-                child = subprocess.Popen(
-                    _command(model, place, lock),
-                    cwd=ROOT,
-                    env=os.environ | _environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=log,
-                    pass_fds=[lock],
-                    start_new_session=True,
-                )
+            return _launch(_command(model, place, lock), place, lock)
         finally:
             os.close(lock)
+
+
+def _launch(command: list[str], place: Place, lock: int) -> subprocess.Popen[bytes] | ForkedProcess:
+    """The server's process: forked where a process with torch imported waits, which saves the seconds of the imports."""
+    environment = os.environ | _environment()
+    with place.log.open("wb") as log, Path(os.devnull).open("rb+") as nothing:
+        if settings.FORK_SERVER:
+            files = {0: nothing.fileno(), 1: nothing.fileno(), 2: log.fileno(), lock: lock}
+            with suppress(OSError):  # nobody serves there (any more)
+                return ForkedProcess(
+                    settings.FORK_SERVER,
+                    command[2],
+                    command[3:],
+                    folder=ROOT,
+                    environment=environment,
+                    files=files,
+                    hangup=STAY,
+                )
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=nothing,
+            stdout=nothing,
+            stderr=log,
+            pass_fds=[lock],
+            start_new_session=True,
+        )
     _children.append(child)
     return child
 

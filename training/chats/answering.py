@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from psycopg_pool import PoolTimeout
 from annotation import chat_stream
 from annotation.actions import chat_answers
 from annotation.actions.chat_answers import Answer
+from annotation.chat_stream import NewEvent
 from annotation.logic.blind_stream import SIDES
 from annotation.models import Turn
 from config.shutdown import is_stopping
@@ -41,8 +42,8 @@ async def answer_turn(turn: Turn) -> None:
         return not is_stopping() and await _in_thread(chat_answers.beat, turn)
 
     async with _writer(turn.stream) as write:
-        for side in SIDES:  # what an earlier worker wrote is void
-            await write("restart", side=side)
+        # what an earlier worker wrote is void
+        await write(*(NewEvent("restart", {"side": side}) for side in SIDES))
         try:
             policies, max_new_tokens = await _in_thread(policies_of, turn.chat.project)
             _random.shuffle(policies)  # the place on the screen tells nothing
@@ -70,13 +71,13 @@ async def answer_turn(turn: Turn) -> None:
             sides=[policy.as_data(text.seed) for policy, text in both],
         )
         if is_stored:
-            await write("end")
+            await write(NewEvent("end", {}))
 
 
 async def _fail(turn: Turn, reason: str, write: Write) -> None:
     log.warning("turn %s was not answered: %s", turn.pk, reason)
     if await _in_thread(chat_answers.fail, turn=turn, reason=reason):
-        await write("failed")
+        await write(NewEvent("failed", {}))
 
 
 async def answer_question(question: Question) -> None:
@@ -101,17 +102,17 @@ async def answer_question(question: Question) -> None:
             playground.keep(question._replace(error=f"{type(error).__name__}: {error}"))
         else:
             playground.keep(question._replace(texts=(first.text, second.text)))
-        await write("end")
+        await write(NewEvent("end", {}))
 
 
 @asynccontextmanager
 async def _writer(stream: str) -> AsyncIterator[Write]:
-    """Writes events to a stream; where Redis is away, to nobody: pages show the answers once they are stored."""
+    """Writes to a stream; where Redis is away, to nobody: pages show the answers once they are stored."""
     async with chat_stream.connect() as client:
 
-        async def write(name: str, /, **data: Any) -> None:
+        async def write(*events: NewEvent) -> None:
             try:
-                await chat_stream.write(client, stream, name, **data)
+                await chat_stream.write(client, stream, events)
             except chat_stream.RedisError as error:
                 log.warning("could not write to the stream %s: %s", stream, error)
 

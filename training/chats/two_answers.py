@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
+from annotation.chat_stream import NewEvent
 from annotation.logic.blind_stream import SIDES, BlindStream
 from training.chat_servers.client import stream_chat
 from training.chat_servers.errors import ChatServerError
 from training.chats.policies import Policy
 
-SHOW_S = 0.03
-"""How often what has come is shown: often enough that it does not seem to wait."""
+SHOW_S = 0.05
+"""How often what has come is shown: a reader sees words come one by one, and each showing costs the site's processes time."""
 BEAT_S = 1.0
 PAUSES_S = (0.2, 1.0, 3.0, 8.0)
 """Before a side that broke off, or was busy, is asked again."""
@@ -27,9 +28,9 @@ _random = random.SystemRandom()
 
 
 class Write(Protocol):
-    """Sends an event to whoever reads along."""
+    """Sends events at once to whoever reads along."""
 
-    def __call__(self, name: str, /, **data: Any) -> Awaitable[None]: ...
+    def __call__(self, *events: NewEvent) -> Awaitable[None]: ...
 
 
 class Unwanted(Exception):
@@ -108,11 +109,11 @@ class _Both:
 
     async def restart(self, name: str) -> None:
         self.blind.restart(name)
-        await self.write("restart", side=name)
+        await self.write(NewEvent("restart", {"side": name}))
 
     async def _show(self) -> None:
-        for piece in self.blind.take():
-            await self.write("piece", **piece._asdict())
+        if pieces := self.blind.take():
+            await self.write(*(NewEvent("piece", piece._asdict()) for piece in pieces))
         if time.monotonic() > self.beat_at:
             self.beat_at = time.monotonic() + BEAT_S
             if not await self.is_wanted():

@@ -5,7 +5,7 @@
 Whoever connects to the Unix socket sends one request (`read_request`), is told the process's id, and when it has ended its wait
 status, as signed 32-bit numbers. The forked process is the program `python -m PROGRAM` in everything: it has the arguments,
 environment, folder and open files of the request, in a session of its own. Where the connection ends first, or this process
-does, it gets the signal that the request names.
+does, it gets the signal that the request names; 0 is none, and it goes on.
 
 Linux only. Nothing is used here before a fork: no thread runs, no tensor was made, no accelerator was looked for. Only processes
 of the same user can connect.
@@ -48,6 +48,7 @@ def import_core(models: Sequence[str] = MODELS) -> None:
         getattr(import_module("transformers"), name)
     for module in pkgutil.iter_modules(training.core.__path__, "training.core."):
         import_module(module.name)
+    import_module("training.core.serve.app")
     del sys.modules["training.core.__main__"]  # it is run anew each time
     gc.collect()
     gc.freeze()

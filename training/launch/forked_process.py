@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO
 
 CONNECT_S = 5.0
+STAY = 0
+"""In place of a signal: the program outlives this process and the fork server."""
 LOST = -signal.SIGKILL
 """The exit code where the fork server has ended before it could say one: it ends its programs."""
 
@@ -35,7 +37,8 @@ class ForkedProcess:
         files: Mapping[int, int],
         hangup: int = signal.SIGTERM,
     ) -> None:
-        """program: a module, or the path of a script. files: which of our descriptors it has under which number.
+        """program: a module, or the path of a script. files: which of our descriptors it has under which number. hangup: a
+        signal, or `STAY`.
 
         Raises:
             OSError: nobody serves at the address.

@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for
-from annotation.http.answer_stream import events_so_far, stream_response
+from annotation.http.answer_stream import TooManyStreams, events_so_far, stream_response, too_many
 from annotation.logic.markdown import render as render_markdown
 from annotation.models import Member
 from training.chats import playground as actions
@@ -91,7 +91,10 @@ async def playground_stream(request: HttpRequest, slug: str, key: str) -> HttpRe
         now = actions.find(key)
         return now is None or now.is_over
 
-    return stream_response(request, question.stream, is_over)
+    try:
+        return stream_response(request, question.stream, is_over)
+    except TooManyStreams as error:
+        return too_many(error)
 
 
 @login_required

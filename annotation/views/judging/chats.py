@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -29,6 +31,7 @@ from annotation.actions.judgments import JudgmentError
 from annotation.actions.leases import Lease
 from annotation.actions.queue import QueueError
 from annotation.http import answer_stream
+from annotation.http.answer_stream import TooManyStreams
 from annotation.http.images import allow_images
 from annotation.logic import judging_keys, markdown
 from annotation.models import Chat, Draft, Member, Turn
@@ -114,68 +117,63 @@ def chat(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
     return _continue(request, me, found)
 
 
-@login_required
-@require_POST
-def judge(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
+def _of_turn(act: Callable[[HtmxRequest, Member, Turn], None]) -> Callable[..., HttpResponse]:
+    """The view of a POST that acts on a message: it shows the chat as it is after that, or again with why it was refused."""
+
+    @login_required
+    @require_POST
+    @wraps(act)
+    def view(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
+        me, found, turn = _own_turn(request, slug, pk, turn_pk)
+        try:
+            act(request, me, turn)
+        except QueueError as error:
+            return _render(request, me, found, error=ChatError("ticket", str(error)))
+        except (JudgmentError, ChatError) as error:
+            return _render(request, me, found, error=error)
+        return _continue(request, me, found)
+
+    return view
+
+
+@_of_turn
+def judge(request: HtmxRequest, me: Member, turn: Turn) -> None:
     """Submits the choice between the two answers."""
-    me, found, turn = _own_turn(request, slug, pk, turn_pk)
-    try:
-        lease = read_lease(request, me.project, chat=True)
-    except QueueError as error:
-        return _render(request, me, found, error=ChatError("ticket", str(error)))
+    lease = read_lease(request, me.project, chat=True)
     entry = FormInput.read(request.POST, lease.shown_order)
-    try:
-        judgment = chats.judge(
-            turn=turn,
-            lease=lease,
-            ranks=entry.ranks,
-            degree=entry.degree,
-            ratings=entry.ratings,
-            rationale=entry.rationale,
-            answers=entry.answers,
-            idempotency_key=read_key(request),
-            times=device_times(request.POST),
-        )
-    except (JudgmentError, ChatError) as error:
-        return _render(request, me, found, error=error, entry=entry)
+    judgment = chats.judge(
+        turn=turn,
+        lease=lease,
+        ranks=entry.ranks,
+        degree=entry.degree,
+        ratings=entry.ratings,
+        rationale=entry.rationale,
+        answers=entry.answers,
+        idempotency_key=read_key(request),
+        times=device_times(request.POST),
+    )
     if judgment.slot_id is None:
         messages.warning(
             request, _("Your judgment is stored but does not count: the item was taken from you.")
         )
-    return _continue(request, me, found)
 
 
-@login_required
-@require_POST
-def write(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
+@_of_turn
+def write(request: HtmxRequest, me: Member, turn: Turn) -> None:
     """Stores a better answer than both, from which the chat goes on."""
-    me, found, turn = _own_turn(request, slug, pk, turn_pk)
-    try:
-        chats.write_answer(turn=turn, text=request.POST.get("text", ""), key=read_key(request))
-    except (JudgmentError, ChatError) as error:
-        return _render(request, me, found, error=error)
-    return _continue(request, me, found)
+    chats.write_answer(turn=turn, text=request.POST.get("text", ""), key=read_key(request))
 
 
-@login_required
-@require_POST
-def drop(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
+@_of_turn
+def drop(request: HtmxRequest, me: Member, turn: Turn) -> None:
     """Takes a message back, before it is judged."""
-    me, found, turn = _own_turn(request, slug, pk, turn_pk)
     chats.drop(turn=turn)
-    return _continue(request, me, found)
 
 
-@login_required
-@require_POST
-def retry(request: HtmxRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
+@_of_turn
+def retry(request: HtmxRequest, me: Member, turn: Turn) -> None:
     """Has a message answered that could not be answered before."""
-    me, found, turn = _own_turn(request, slug, pk, turn_pk)
-    try:
-        chats.retry(turn=turn, member=me)
-    except ChatError as error:
-        return _render(request, me, found, error=error)
-    return _continue(request, me, found)
+    chats.retry(turn=turn, member=me)
 
 
 @login_required
@@ -196,7 +194,10 @@ async def stream(request: HttpRequest, slug: str, pk: int, turn_pk: int) -> Http
     if not await sync_to_async(lambda: request.user.is_authenticated)():
         return HttpResponse(status=403)
     _me, _chat, turn = await sync_to_async(_own_turn)(request, slug, pk, turn_pk)
-    return answer_stream.stream_turn(request, turn)
+    try:
+        return answer_stream.stream_turn(request, turn)
+    except TooManyStreams as error:
+        return answer_stream.too_many(error)
 
 
 @login_required
@@ -256,7 +257,6 @@ def _render(
     *,
     at: str = "",
     error: ChatError | JudgmentError | None = None,
-    entry: FormInput | None = None,
 ) -> HttpResponse:
     refused = _refused(me)
     if isinstance(refused, GuidelinesUnconfirmed) and request.method == "GET" and not request.htmx:
@@ -268,7 +268,7 @@ def _render(
     thread = chat_thread.thread_of(found, at_id, typed)
     judging = None
     if thread.current and thread.current.state == Turn.State.JUDGING:
-        judging = _judging_context(request, me, thread.current, entry, error)
+        judging = _judging_context(request, me, thread.current, error)
         if judging is None:  # the item was taken from its annotator
             chats.drop(turn=thread.current)
             thread = chat_thread.thread_of(found, None, typed)
@@ -305,14 +305,15 @@ def _judging_context(
     request: HttpRequest,
     me: Member,
     turn: Turn,
-    entry: FormInput | None,
     error: ChatError | JudgmentError | None,
 ) -> dict[str, Any] | None:
-    """Context of the form with both answers; None if the item was taken from its annotator."""
+    """Context of the form with both answers, filled in from the choice that was refused or else from the draft; None if the item
+    was taken from its annotator."""
     turn.chat.project = me.project
     lease = chats.lease_of(turn)
     if lease is None:
         return None
+    is_refused = error is not None and "ticket" in request.POST
     item = queries.item_to_judge(lease.item_id, current_user(request))
     context = screen.context(
         project=me.project,
@@ -321,7 +322,9 @@ def _judging_context(
         shown=lease.shown_order,
         extra_questions=lease.extra_questions,
         questions=queries.questions_of(lease.question_set_id),
-        form_input=entry or FormInput.from_data(_draft_of(lease), lease.shown_order),
+        form_input=FormInput.read(request.POST, lease.shown_order)
+        if is_refused
+        else FormInput.from_data(_draft_of(lease), lease.shown_order),
         error=error if isinstance(error, JudgmentError) else None,
     )
     del context["text"]  # of an answer that is asked for

@@ -79,7 +79,7 @@ def ahead(request: HtmxRequest, slug: str) -> HttpResponse:
     """The item after the one on the screen and those behind it, which the page holds until they are judged."""
     me = member_for(current_user(request), slug)
     try:
-        lease = read_lease(request, me.project, chat=False)
+        lease = read_lease(request, me.project)
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
     return _render_ahead(request, me, lease)
@@ -91,7 +91,7 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(current_user(request), slug)
     reason = request.POST.get("reason") or "nothing"
     try:
-        lease = read_lease(request, me.project, chat=False)
+        lease = read_lease(request, me.project)
         data = skip_data(request.POST, reason, lease.shown_order)
         skip_item(
             lease=lease,
@@ -114,7 +114,7 @@ def ask(request: HtmxRequest, slug: str) -> HttpResponse:
     context: dict[str, object] = {"project": project, "ticket": request.POST.get("ticket", "")}
     try:
         item = get_object_or_404(
-            Item.objects.select_related("project"), pk=read_lease(request, project).item_id
+            Item.objects.select_related("project"), pk=read_lease(request, project, chat=None).item_id
         )
         item_messages.ask(item=item, annotator=current_user(request), text=request.POST.get("text", ""))
     except (QueueError, MessageError) as error:
@@ -139,7 +139,7 @@ def draft(request: HtmxRequest, slug: str) -> HttpResponse:
     and the page keeps it on the device."""
     project = project_for(current_user(request), slug)
     try:
-        lease = read_lease(request, project)
+        lease = read_lease(request, project, chat=None)
         is_stored = save_draft(lease=lease, data=FormInput.read(request.POST, lease.shown_order).as_data())
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
@@ -207,9 +207,9 @@ def back(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def read_lease(
-    request: HttpRequest, project: Project, name: str = "ticket", *, chat: bool | None = None
+    request: HttpRequest, project: Project, name: str = "ticket", *, chat: bool | None = False
 ) -> Lease:
-    """The lease of a ticket in the form. chat: see `Lease.read`.
+    """The lease of a ticket in the form, of an item of the queue, or as `chat` says (`Lease.read`).
 
     Raises:
         QueueError: the ticket is damaged, of another project, someone else's, or of the other kind.
@@ -225,13 +225,13 @@ def _read_held(request: HttpRequest, project: Project) -> list[Lease]:
     leases = []
     for ticket in request.POST.getlist("held")[: MAX_ITEMS_AHEAD + 1]:
         with suppress(QueueError):
-            leases.append(Lease.read(ticket, annotator=current_user(request)))
+            leases.append(Lease.read(ticket, annotator=current_user(request), chat=False))
     return [lease for lease in leases if lease.project_id == project.pk][: project.items_ahead]
 
 
 def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
     try:
-        lease = read_lease(request, me.project, chat=False)
+        lease = read_lease(request, me.project)
     except QueueError as error:
         return _refuse(request, me, error)
     entry = FormInput.read(request.POST, lease.shown_order)

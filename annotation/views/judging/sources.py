@@ -33,7 +33,7 @@ def work_source(request: HttpRequest, slug: str) -> HttpResponse:
     """A text of the item that the ticket is for."""
     project = project_for(current_user(request), slug)
     try:
-        lease = read_lease(request, project)
+        lease = read_lease(request, project, chat=None)
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
     item = queries.item_to_judge(lease.item_id, current_user(request))

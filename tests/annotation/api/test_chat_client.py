@@ -202,6 +202,8 @@ def written(turn: dict[str, Any], *events: tuple[str, dict[str, Any]]) -> None:
     async def write() -> None:
         async with chat_stream.connect() as client:
             for name, data in events:
-                await chat_stream.write(client, Turn(pk=turn["id"]).stream, name, **data)
+                await chat_stream.write(
+                    client, Turn(pk=turn["id"]).stream, [chat_stream.NewEvent(name, data)]
+                )
 
     async_to_sync(write)()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from annotation.logic import masking
 from annotation.logic.blind_stream import SIDES, BlindStream
-from annotation.logic.masking import LONGEST_CUE, mask, stable_length
+from annotation.logic.masking import LONGEST_CUE, GrowingText, mask, stable_length
 
 WORDS = [
     "I am",
@@ -20,6 +22,12 @@ WORDS = [
     "as",
     "was",
     "\n",
+    "?",
+    "4",
+    "-",
+    "\u2019m ",
+    "this is",
+    " trained by",
     "我是",
     "通义千问",
     " blue",
@@ -31,6 +39,45 @@ texts = st.lists(st.sampled_from(WORDS), max_size=14).map("".join)
 def test_what_is_stable_is_masked_alike_whatever_follows(before: str, after: str) -> None:
     shown = mask(before[: stable_length(before)])
     assert mask(before + after).startswith(shown)
+
+
+@pytest.mark.parametrize("most", [2, masking.MAX_CUES])
+@given(pieces=st.lists(texts, max_size=8))
+@example(pieces=["I am I am'm GPT-4. I am我是"])
+@example(pieces=["asan AI made by OpenAI’m I am"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_growing_text_is_masked_as_the_whole(
+    monkeypatch: pytest.MonkeyPatch, most: int, pieces: list[str]
+) -> None:
+    monkeypatch.setattr(masking, "MAX_CUES", most)
+    growing, whole = GrowingText(), ""
+    for piece in pieces:
+        growing.add(piece)
+        whole += piece
+        assert growing.masked() == mask(whole[: stable_length(whole)])
+
+
+def test_a_growing_text_is_masked_as_the_whole_where_its_sentences_are_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(masking, "MAX_SENTENCE", 20)
+    growing, whole = GrowingText(), ""
+    for character in "I am a machine and no other model than GPT-4. As GPT-4, I am done.":
+        growing.add(character)
+        whole += character
+        assert growing.masked() == mask(whole[: stable_length(whole)])
+    assert growing.masked().startswith("I am a machine and no other model than [model].")
+
+
+def test_what_was_masked_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    real = masking._mask_sentence
+    monkeypatch.setattr(masking, "_mask_sentence", lambda sentence: read.append(sentence) or real(sentence))
+    growing = GrowingText()
+    for character in "I am GPT-4. So what? I am blue. ":
+        growing.add(character)
+        growing.masked()
+    assert [sentence for sentence in read if "am" in sentence] == ["I am GPT-4.", " I am blue."]
 
 
 def shown(stream: BlindStream) -> dict[str, str]:

@@ -1,25 +1,33 @@
-"""Rollouts by vLLM itself, on this machine's processor. It has an environment of its own under var/bench, which takes minutes to
-install: `make test-vllm` makes it and runs these tests."""
+"""Rollouts and chats by vLLM itself, on this machine's processor. It has an environment of its own under var/bench, which takes
+minutes to install: `make test-vllm` makes it and runs these tests."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import torch
+from pytest_django import Settings
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from annotation.chat_stream import NewEvent
+from annotation.logic.blind_stream import SIDES
+from annotation.logic.masking import mask
+from annotation.models import Author
 from benchmarks import environments
 from benchmarks.vllm_server import vllm_server
 from tests.patience import HANGS_S
 from tests.training.core import tastes
 from training.chat_servers.client import Delta, Endpoint, stream_chat
 from training.chat_servers.errors import ChatServerError
+from training.chats.policies import Policy
+from training.chats.two_answers import write_two_answers
 from training.core.errors import BadInput
 from training.core.model_loading import load_policy
 from training.core.serving import vllm_lora
@@ -145,27 +153,91 @@ def test_another_base_model_is_refused(models: Path, tmp_path: Path, server: str
         )
 
 
+def chat(server: str, text: str, tokens: int, model: str = "policy") -> AsyncGenerator[Delta]:
+    """An answer, through the client of chats, which asks our own servers in the same way."""
+    return stream_chat(
+        Endpoint(server, model),
+        [{"role": "user", "content": text}],
+        temperature=1.0,
+        max_new_tokens=tokens,
+        seed=1,
+        timeout_s=HANGS_S,
+    )
+
+
+async def deltas(server: str, text: str, tokens: int, model: str = "policy") -> list[Delta]:
+    return [delta async for delta in chat(server, text, tokens, model)]
+
+
 def test_chats_are_streamed_from_vllm(server: str):
-    """Through the client of chats, which asks our own servers in the same way."""
-
-    async def deltas(tokens: int) -> list[Delta]:
-        messages = [{"role": "user", "content": "nine"}]
-        stream = stream_chat(
-            Endpoint(server, "policy"),
-            messages,
-            temperature=1.0,
-            max_new_tokens=tokens,
-            seed=1,
-            timeout_s=HANGS_S,
-        )
-        return [delta async for delta in stream]
-
-    *pieces, last = asyncio.run(deltas(20))
+    *pieces, last = asyncio.run(deltas(server, "nine", 20))
     assert len(pieces) > 1
     assert (last.finish_reason, last.completion_tokens) in [("length", 20), ("stop", last.completion_tokens)]
     assert last.prompt_tokens
-    with pytest.raises(ChatServerError, match="too long for the model"):
-        asyncio.run(deltas(5000))
+
+
+def test_an_answer_of_vllm_ends_where_its_context_does(server: str):
+    *_, last = asyncio.run(deltas(server, "nine", 5000))
+    assert last.completion_tokens
+    assert last.prompt_tokens
+    total = last.prompt_tokens + last.completion_tokens
+    assert (last.finish_reason, total) in [("length", 100), ("stop", total)]
+
+
+def test_what_vllm_refuses_in_a_chat_is_said(server: str):
+    for tokens in (20, 5000):
+        with pytest.raises(ChatServerError, match=r"^The conversation is too long for the model: ") as caught:
+            asyncio.run(deltas(server, "nine " * 300, tokens))
+        assert not caught.value.retriable
+    with pytest.raises(ChatServerError, match="The model `other` does not exist"):
+        asyncio.run(deltas(server, "nine", 20, "other"))
+
+
+def test_vllm_ends_an_answer_that_nobody_reads_on(server: str):
+    async def metric(http: httpx2.AsyncClient, name: str) -> float:
+        lines = (await http.get(f"{server.removesuffix('/v1')}/metrics")).text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}{{"))
+
+    async def leave() -> float:
+        """Tokens that were generated for a reader who left after the first piece."""
+        async with httpx2.AsyncClient() as http:
+            before = await metric(http, "generation_tokens_total")
+            async with aclosing(chat(server, "nine", 90)) as answer:
+                async for _ in answer:
+                    break
+            async with asyncio.timeout(60):
+                while await metric(http, "num_requests_running"):
+                    await asyncio.sleep(0.05)
+            return await metric(http, "generation_tokens_total") - before
+
+    *_, last = asyncio.run(deltas(server, "nine", 90))
+    assert last.completion_tokens
+    assert asyncio.run(leave()) < last.completion_tokens
+
+
+def test_two_answers_of_a_turn_come_from_vllm_while_they_are_written(server: str, settings: Settings):
+    settings.MODEL_SERVERS = [server]
+    author = Author(kind=Author.Kind.POLICY, name="policy")
+    policies = [Policy(author, temperature, None, server) for temperature in (1.0, 0.7)]
+    pieces: dict[str, list[str]] = {}
+
+    async def write(*events: NewEvent) -> None:
+        for name, data in events:
+            assert (name, data["offset"]) == ("piece", len("".join(pieces[data["side"]])))
+            pieces[data["side"]].append(data["text"])
+
+    async def is_wanted() -> bool:
+        return True
+
+    messages = [{"role": "user", "content": "nine"}]
+    counts = []
+    for _ in range(10):  # an untrained model's answers may end after a few tokens
+        pieces |= {side: [] for side in SIDES}
+        answers = asyncio.run(write_two_answers(messages, policies, 80, write, is_wanted))
+        for side, answer in zip(SIDES, answers, strict=True):
+            assert "".join(pieces[side]) == mask(answer.text)
+        counts.append(min(len(pieces[side]) for side in SIDES))
+    assert max(counts) > 2
 
 
 def test_nothing_of_a_run_is_left_on_the_server(server: str):
