@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from annotation.models import Member, Project, User
+from annotation.models import Judgment, Member, Project, User
 from tests import builders
 from tests.browser.judging import (
     Cast,
@@ -237,6 +237,21 @@ class TestLayouts:
         press(page, "b 7")
         expect(announcement).to_have_text("Submitted. No items left for you.")
         wait_for_submit(page)
+
+    def test_a_digit_only_chooses_where_most_items_are_ranked(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        mixed = cast.project("Mixed", items=0, k=3)
+        builders.imported(mixed, {"prompt": "Two?", "responses": ["One.", "Two."]})
+        sign_in(page, cast.bob)
+        page.goto(url(mixed))
+        page.locator("#work[data-ready]").wait_for()
+        expect(page.get_by_text("a digit chooses, Enter submits")).to_be_visible()
+        press(page, "7 2")
+        expect(page.locator(".degree:focus")).to_have_attribute("data-side", "A")
+        assert not Judgment.objects.exists()
+        press(page, "Enter")
+        expect(page.locator("#announcement")).to_have_text("Submitted. No items left for you.")
 
     def test_one_at_a_time_is_changed_by_arrows_letters_and_tabs(
         self, page: Page, cast: Cast, sign_in: SignIn

@@ -100,7 +100,7 @@ def test_a_lead_overrules_a_gate_and_must_say_why(
     overrule = page.get_by_role("button", name="Overrule and continue")
     overrule.click()
     assert page.evaluate("document.activeElement.name") == "reason", "the browser asks for the reason"
-    page.get_by_label("Reason for overruling the gate").fill("Few people, all of them careful.")
+    page.get_by_label("Reason", exact=True).fill("Few people, all of them careful.")
     page.evaluate(
         "() => htmx.ajax('GET', document.querySelector('[data-live-url]').dataset.liveUrl, {target: '#live', swap: 'outerHTML'})"
     )  # as when something happens in the round

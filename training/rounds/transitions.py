@@ -298,7 +298,9 @@ TRANSITIONS: dict[str, Callable[[Round, User, Mapping[str, Any]], Round]] = {
     "go-on": lambda this, actor, data: skip_waiting(this, actor),
     "overrule": lambda this, actor, data: overrule(this, actor, data.get("reason", "")),
     "promote": lambda this, actor, data: decide(this, actor, Round.Decision.PROMOTED, data.get("note", "")),
-    "reject": lambda this, actor, data: decide(this, actor, Round.Decision.REJECTED, data.get("note", "")),
+    "reject": lambda this, actor, data: decide(
+        this, actor, Round.Decision.REJECTED, data.get("note") or data.get("reason", "")
+    ),
 }
 """What a lead can do with a round, by its name in URLs."""
 

@@ -38,12 +38,13 @@ class FrameProject:
 
     slug: str
     name: str
+    k: int
     lease_minutes: int
     items_ahead: int
 
     @classmethod
     def of(cls, project: Project) -> FrameProject:
-        return cls(project.slug, project.name, project.lease_minutes, project.items_ahead)
+        return cls(project.slug, project.name, project.k, project.lease_minutes, project.items_ahead)
 
 
 @dataclass(frozen=True)

@@ -297,7 +297,13 @@ def _render_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespo
     try:
         lease = claim(project=me.project, annotator=current_user(request), held=held, confirmed_only=True)
     except Paused as paused:
-        context = {"kind": "paused", "title": _("Paused"), "project": me.project, "reason": str(paused)}
+        context = {
+            "kind": "paused",
+            "title": _("Paused"),
+            "me": me,
+            "project": me.project,
+            "reason": str(paused),
+        }
         return _render(request, context, status=422 if error else 200)
     except GuidelinesUnconfirmed:
         return render_guidelines(request, me, error)
@@ -401,7 +407,7 @@ def render_guidelines(request: HtmxRequest, me: Member, error: str, *, then: str
 
 
 def _render_finished(request: HtmxRequest, me: Member, error: str) -> HttpResponse:
-    context = {"kind": "finished", "title": _("Finished"), "project": me.project, "error": error}
+    context = {"kind": "finished", "title": _("Finished"), "me": me, "project": me.project, "error": error}
     context["has_items"] = me.project.items.exists()
     return _render(request, context | my_day(current_user(request)), status=422 if error else 200)
 

@@ -11,7 +11,10 @@ const PAUSE_MS = 400;
 export function handleKey(event) {
   const digit = event.repeat ? 0 : digitOf(event);
   if (!digit || digit > 8) return false;
-  work().querySelectorAll(".degree")[digit - 1].click();
+  const button = work().querySelectorAll(".degree")[digit - 1];
+  // where most items are ranked, a digit submits nothing: it is the choice, and Enter on the button submits
+  if (work().querySelector("[data-digits-choose]")) button.focus();
+  else button.click();
   return true;
 }
 
