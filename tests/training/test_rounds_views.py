@@ -256,6 +256,15 @@ class ModelsTests(RoundPagesTestCase):
             assert {answer.response.author for answer in row.policy} == {round.policy_after.author}
             assert row.gain > 0, "the reward model prefers length"
 
+    def test_a_model_and_its_run_lead_to_their_round(self) -> None:
+        round = play(self.start_round(), until="none")
+        assert round.policy_after is not None
+        assert round.policy_after.run is not None
+        for page in (round.policy_after, round.policy_after.run):
+            self.assertContains(
+                self.client.get(page.get_absolute_url()), f'href="{round.get_absolute_url()}"'
+            )
+
     def test_an_answer_leaves_room_for_the_question_in_a_small_model(self) -> None:
         folder = Path(settings.ARTIFACTS) / "small"
         folder.mkdir()

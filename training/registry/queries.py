@@ -13,12 +13,20 @@ from training.models import ModelVersion, Round, Run
 
 
 def models_of(project: Project) -> Any:
-    """A project's model versions with their parents, runs and snapshots, newest first; `is_override`: promoted by a round
+    """A project's model versions with their parents, runs, rounds and snapshots, newest first; `is_override`: promoted by a round
     though a gate was not passed."""
     promoted = Round.objects.filter(policy_after=OuterRef("pk"), decision=Round.Decision.PROMOTED)
     return (
         ModelVersion.objects.filter(project=project)
-        .select_related("parent", "run", "run__snapshot", "run__reward_model__run__snapshot", "author")
+        .select_related(
+            *(
+                "parent",
+                "author",
+                "run__snapshot",
+                "run__reward_model__run__snapshot",
+                "run__round__loop__project",
+            )
+        )
         .annotate(is_override=Exists(promoted.filter(gates__contains=[{"passed": False, "holds": True}])))
     )
 

@@ -23,7 +23,7 @@ def runs_of(project: Project) -> Any:
     """A project's runs with the rows that a page names beside them, newest first."""
     return Run.objects.filter(project=project).select_related(
         *("model", "snapshot", "reward_model", "second_reward_model", "judge", "output", "created_by"),
-        *("constitution", "opinion_set", "output_opinion_set"),
+        *("constitution", "opinion_set", "output_opinion_set", "round__loop__project"),
     )
 
 
