@@ -266,7 +266,7 @@ class WriteAnswerApi(ApiView):
         """After the choice, before the next message: the chat goes on from it. For its own annotator."""
         _me, row = _own_turn(request, slug, pk, turn)
         body = validate_body(request, WrittenIn)
-        with errors.as_field_errors((ChatError, JudgmentError)):
+        with errors.as_field_errors(ChatError, JudgmentError):
             judgment = chats.write_answer(turn=row, text=body["text"], key=body["idempotency_key"])
         return Response(OwnJudgmentOut(judgment).data, status=201)
 

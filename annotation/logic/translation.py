@@ -52,9 +52,12 @@ def format_percent(share: float, decimals: int = 0) -> str:
 
 
 def format_digits(value: float, digits: int) -> str:
-    """A number with up to that many significant digits, all of them before the decimal mark, and no zeros at the end."""
+    """A number with up to that many significant digits, all of them before the decimal mark, and no zeros at the end; one
+    that is nearer to 0 than 0.0001 as programs write it."""
     if not isfinite(value) or value == 0:
         return format_number(value)
+    if abs(value) < 1e-4:
+        return f"{value:.{digits}g}"
     decimals = max(0, digits - 1 - floor(log10(abs(value))))
     rounded = f"{value:.{decimals}f}"
     return format_number(value, len(rounded.rstrip("0").partition(".")[2]))

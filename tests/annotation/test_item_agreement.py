@@ -130,8 +130,8 @@ class LeastAgreedTests(AnalyticsTestCase):
         self.judged(*[[[1, 2, 3], [3, 2, 1]]] * 6)
         agreement.update()
         self.sign_in(self.alice)
-        # user; membership; how many, items' ids, items; whether the project is large; the filters' tags, people, versions; views
-        with self.assertNumQueries(10):
+        # user; membership; count, items, rows; whether the project is large; filters: tags, people, versions; views; batches
+        with self.assertNumQueries(11):
             self.client.get(self.url("items"), {"sort": "agreement"})
 
     def test_the_figures_of_agreement_lead_to_them(self) -> None:

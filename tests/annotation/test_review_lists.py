@@ -86,10 +86,8 @@ class ReviewListTests(BulkTestCase):
         assert (row["item"], row["agreement"]) == (str(item.pk), "0.0")
         (row,) = self.file("?kind=sent&format=csv")
         assert (row["annotator"], row["note"]) == (self.dana.pseudonym, "'=1+1")
-        assert [row["annotator"] for row in self.file("?kind=flagged&format=csv")] == [
-            self.bob.pseudonym,
-            self.erin.pseudonym,
-        ]
+        flagged = self.file("?kind=flagged&format=csv")
+        assert {row["annotator"] for row in flagged} == {self.bob.pseudonym, self.erin.pseudonym}
         (row,) = self.file("?kind=questions&format=csv")
         assert (row["annotator"], row["question"]) == (self.bob.pseudonym, "And tables?")
         (row,) = self.file("?kind=gold&format=csv")

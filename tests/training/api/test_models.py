@@ -79,7 +79,7 @@ class ModelTests(TrainingTestCase):
             ("file:" + "x" * 256, "There is no folder"),  # longer than a file system's names
             ("file:/x/" + "é" * 200, "There is no folder"),
             (f"{remote}/config.json", "is a file"),
-            (str(bare), "hub:org/name@revision"),
+            (str(bare), "no config.json"),
             ("org/name", "hub:org/name@revision"),
             ("hub:org/name", "hub:org/name@revision"),
             ("hub:a/b/c@main", "hub:org/name@revision"),
