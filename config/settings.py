@@ -123,8 +123,7 @@ MODEL_DIRS: list[str] = [
     *env.list("MODEL_DIRS", default=[]),
     str(BASE_DIR / "training/demo/models"),  # small ones to try the site with
 ]
-# read by the hub's library too, in the core
-HF_ENDPOINT: str = env.str("HF_ENDPOINT", default="https://huggingface.co")
+HF_ENDPOINT: str = env.str("HF_ENDPOINT", default="https://huggingface.co")  # read by the core's library too
 HF_HUB_OFFLINE: bool = env.bool("HF_HUB_OFFLINE", default=False)
 MODEL_SERVERS: list[str] = env.list("MODEL_SERVERS", default=[])
 SAMPLER_SERVERS: list[str] = env.list("SAMPLER_SERVERS", default=[])
@@ -414,8 +413,7 @@ CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 # GPUs of this machine, which its runs share; 0: runs are given none
 GPUS = env.int("GPUS", default=0)
-# of a GPU, for estimates; 0: none are shown
-GPU_HOUR_PRICE: float = env.float("GPU_HOUR_PRICE", default=0.0)
+GPU_HOUR_PRICE: float = env.float("GPU_HOUR_PRICE", default=0.0)  # for estimates; 0: none are shown
 if GPU_HOUR_PRICE < 0:
     raise ImproperlyConfigured("GPU_HOUR_PRICE is a price of 0 or more.")
 CURRENCY: str = env.str("CURRENCY", default="USD")
