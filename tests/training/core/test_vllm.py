@@ -95,7 +95,8 @@ def test_a_policy_learns_from_vllms_samples(models: Path, tmp_path: Path, server
     }
     _, events = tastes.here(job(tmp_path, "grpo", models, server, config))
     rewards = tastes.values(events, "reward")
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
+    first, last = sum(rewards[:5]) / 5, sum(rewards[-5:]) / 5
+    assert last > first + (1 - first) / 3, "a third of the tokens that were not liked"
 
 
 @pytest.mark.parametrize("learning_rate", [3e-2, 1e-4, 1e-5])
