@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from training.rounds.gate_thresholds import SETTING_OF, describe_gates
 from training.rounds.gates import Gate, policy_gates, reward_gates
-from training.rounds.settings import RoundSettings
+from training.rounds.settings import GATE_SETTINGS, RoundSettings
 
 GOOD = {
     "accuracy": 0.72,
@@ -112,7 +113,7 @@ def test_a_small_accuracy_loss_is_allowed() -> None:
     assert of_rewards(GOOD, GOOD | {"accuracy": 0.74})["may_lose"].passed
     worse = of_rewards(GOOD, GOOD | {"accuracy": 0.76})["may_lose"]
     assert not worse.passed
-    assert "the old one is 76.0%, and of the new one 72.0%" in worse.sentence
+    assert "the old one is 76.0%, and of the new one 72.0%; the maximum loss is 3.0 points." in worse.sentence
 
 
 def test_a_gate_without_data_is_passed_and_says_so() -> None:
@@ -154,3 +155,22 @@ def test_a_policy_with_a_large_kl_or_other_lengths_does_not_pass() -> None:
     assert of_policy(kl=None)["kl"].passed
     for ratio, passed in ((1.51, False), (0.6, False), (1.49, True), (0.7, True), (None, True)):
         assert of_policy(length_ratio=ratio)["length"].passed is passed
+
+
+def test_the_thresholds_are_described_with_the_recipe_s_own_where_they_differ() -> None:
+    headings = dict(describe_gates(RoundSettings(may_lose=0.02, max_kl=20.0, min_ai_agreement=0.9), "dpo"))
+    by_sentence = {item.sentence: item.default for items in headings.values() for item in items}
+    assert by_sentence["At most 2 points less accurate than the old reward model."] == "3 points"
+    assert by_sentence["KL from the reference of at most 20 nats per response."] == "60"
+    assert [text for text, default in by_sentence.items() if default] == [
+        "At most 2 points less accurate than the old reward model.",
+        "KL from the reference of at most 20 nats per response.",
+    ]
+    with_judge = describe_gates(RoundSettings(min_ai_agreement=0.9), "rlaif")
+    assert [item.default for item in with_judge[0][1]] == ["85%"]
+
+
+def test_every_gate_with_a_threshold_of_its_own_names_its_setting() -> None:
+    names = {*of_rewards(GOOD, GOOD), *of_policy(), "ai_agreement"}
+    assert set(SETTING_OF) == {name for name in names if name != "of_people" and not name.startswith("wins_")}
+    assert set(SETTING_OF.values()) | {"of_people"} == set(GATE_SETTINGS)

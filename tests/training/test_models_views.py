@@ -12,8 +12,10 @@ from django.utils.html import strip_tags
 from annotation.actions import import_rows
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint, policy, snapshot
+from tests.training.round_helpers import make_loop
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model, current_model
+from training.rounds.transitions import start_round
 from training.runs.actions import start_run
 
 NEW = {"name": "smol", "kind": "policy", "location": "hub:org/smol@v1"}
@@ -79,6 +81,20 @@ class ModelTests(AccessTestCase):
         assert text.splitlines()[1].startswith("'=taste,reward,")
         self.sign_in(self.bob)
         assert self.client.get(self.url("models"), {"format": "csv"}).status_code == 403
+
+    def test_an_accuracy_says_what_it_was_counted_on(self) -> None:
+        model = self.child(self.first, "taste", "reward")
+        ModelVersion.objects.filter(pk=model.pk).update(metrics={"accuracy": 0.75, "pairs": 1017})
+        self.sign_in(self.alice)
+        self.assertContains(self.client.get(self.url("models")), "of 1,017 pairs")
+        page = self.client.get(self.url("model", model.pk))
+        self.assertContains(page, "Counted on the judgments of its snapshot that it was not trained on.")
+        self.assertNotContains(page, "A gate of its round")
+        loop = make_loop(self.project, self.alice)
+        Run.objects.filter(output=model).update(round=start_round(loop=loop, creator=self.alice))
+        self.assertContains(
+            self.client.get(self.url("model", model.pk)), "A gate of its round may show another"
+        )
 
     def test_its_queries_do_not_grow_with_the_models(self) -> None:
         version = self.first

@@ -12,9 +12,12 @@ from annotation.models import AuditEntry, Judgment
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
 from tests.training.round_helpers import LENIENT, judge_items, make_loop, play, reload
-from training.models import Loop, Round
+from training.models import Loop, Metric, Round
 from training.registry.actions import add_model, promote
-from training.rounds import transitions
+from training.rounds import charts, transitions
+from training.rounds.evaluation import reward_by_kl
+from training.rounds.settings import RoundSettings
+from training.rounds.timeline import build_timeline
 
 
 class RoundPagesTestCase(AccessTestCase):
@@ -161,6 +164,70 @@ class PagesTests(RoundPagesTestCase):
         self.assertContains(
             page, "Not included, as there are no earlier runs: DPO, Evaluation, Generation, Reward model."
         )
+
+    def test_settings_that_differ_from_the_recipe_s_are_marked_with_its_default(self) -> None:
+        marked = '<span class="badge nowrap">default: %s</span>'
+        round = self.start_round(min_accuracy=0.72, safety_tag="harmful", judge="first")
+        page = self.client.get(self.url("round", round.pk))
+        requirement = "Accuracy of at least 72% on new held-out judgments. "
+        self.assertContains(page, f"<li>{requirement}{marked % '55%'}</li>", html=True)
+        for value, default in (("0.72", "0.55"), ("harmful", "safety"), ("first", "–")):
+            cell = f'<td><span class="mono">{value}</span> {marked % default}</td>'
+            self.assertContains(page, cell, html=True)
+        self.assertContains(self.client.get(self.url("round-new")), marked % "55%", html=True)
+        Round.objects.update(options=RoundSettings().to_dict())
+        self.assertNotContains(self.client.get(self.url("round", round.pk)), "default:")
+
+    def test_a_gate_s_threshold_is_marked_where_the_loop_has_changed_it(self) -> None:
+        round = play(self.start_round(min_accuracy=0.9), until="none")
+        lines = {line.label: line for step in build_timeline(round) for line in step.gates}
+        assert (lines["Held-out accuracy"].threshold, lines["Held-out accuracy"].default) == (
+            "90.0%",
+            "55.0%",
+        )
+        assert lines["Training judgments"].default == "50"
+        self.assertContains(
+            self.client.get(self.url("round", round.pk)), '<span class="badge nowrap">default: 55.0%</span>'
+        )
+
+    def test_a_gate_says_how_many_points_better_or_worse_a_reward_model_is(self) -> None:
+        round = play(self.start_round(min_accuracy=0.9, may_lose=0.03), until="none")
+        (gate,) = [gate for gate in round.gates if gate["name"] == "reward_may_lose"]
+        for loss, text in (
+            (-0.098, "9.8 points better"),
+            (0.021, "2.1 points worse"),
+            (0.0, "0.0 points better"),
+        ):
+            gate["figure"] = loss
+            round.save()
+            page = self.client.get(self.url("round", round.pk))
+            self.assertContains(page, f"{text}, threshold 3.0 points worse")
+
+    def test_the_kl_beside_the_chart_is_that_of_the_weights_that_were_kept(self) -> None:
+        round = play(self.start_round(), until="promotion")
+        run = round.run_of("improve-1")
+        assert run is not None
+        for step, kl in ((0, 0.0), (5, 1.25), (10, 7.5)):
+            values = {"held_out_kl": kl, "held_out_reward": kl / 2}
+            Metric.objects.create(run=run, step=step, values=values)
+        assert charts.kept_rewards(reward_by_kl([run])) == [f"{run}: 3.75 at 7.5 nats"]
+        run.result |= {"metrics": {"best_step": 5}}
+        round.report |= {"reward_by_kl": reward_by_kl([run])}
+        round.save()
+        self.assertContains(
+            self.client.get(self.url("round", round.pk)), f"<li>{run}: 0.625 at 1.2 nats</li>", html=True
+        )
+
+    def test_the_list_says_on_how_many_pairs_an_accuracy_was_counted(self) -> None:
+        round = play(self.start_round(min_accuracy=0.9), until="none")
+        transitions.cancel(round, self.alice)
+        page = self.client.get(self.url("rounds"))
+        self.assertContains(page, "of 40 pairs")
+        measured = round.run_of("measure-reward")
+        assert measured is not None
+        measured.inputs |= {"after": 7}
+        measured.save()
+        self.assertContains(self.client.get(self.url("rounds")), "of 40 new pairs")
 
     def test_disputed_judgments_link_to_their_items(self) -> None:
         round = self.start_round()

@@ -64,9 +64,9 @@ def reward_by_kl(runs: list[dict[str, Any]]) -> Chart | None:
     )
 
 
-def last_rewards(runs: list[dict[str, Any]]) -> list[str]:
-    """The last reward of each run, with its KL."""
-    return [_reward_text(run["name"], *run["points"][-1]) for run in runs if run["points"]]
+def kept_rewards(runs: list[dict[str, Any]]) -> list[str]:
+    """The reward and KL of the weights that each run kept."""
+    return [_reward_text(run["name"], *run["points"][run.get("kept", -1)]) for run in runs if run["points"]]
 
 
 def _reward_text(name: str, kl: float, reward: float) -> str:

@@ -125,17 +125,21 @@ def _regressions(
 
 
 def reward_by_kl(runs: Iterable[Run]) -> list[JsonObject]:
-    """The reward over the KL of each run that measured both: `[{run, name, points: [[kl, reward], …]}]`."""
+    """The reward over the KL of each run that measured both: `[{run, name, points: [[kl, reward], …], kept}]`. kept: the index
+    of the point whose weights were kept."""
     curves = []
     for run in runs:
-        points = []
-        for values in run.metrics.values_list("values", flat=True):
+        points, steps = [], []
+        for step, values in run.metrics.values_list("step", "values"):
             reward = values.get("held_out_reward", values.get("reward"))
             kl = values.get("held_out_kl", values.get("kl"))
             if kl is not None and reward is not None:
                 points.append([max(0.0, kl), reward])
+                steps.append(step)
         if points:
-            curves.append({"run": run.pk, "name": str(run), "points": points})
+            best = (run.result.get("metrics") or {}).get("best_step")
+            kept = steps.index(best) if best in steps else len(steps) - 1
+            curves.append({"run": run.pk, "name": str(run), "points": points, "kept": kept})
     return curves
 
 

@@ -11,6 +11,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from annotation.logic.translation import format_digits
 from annotation.models import Member, Project
 from training.configs import ConfigError
 from training.errors import RunError, describe_error, message_of
@@ -18,7 +19,14 @@ from training.models import Loop
 from training.rounds.loops import save_loop
 from training.rounds.recipes import RECIPES
 from training.rounds.run_configs import ConfigsError
-from training.rounds.settings import GATE_SETTINGS, MAIN_SETTINGS, MAX_JUDGMENTS, RoundSettings, settings_from
+from training.rounds.settings import (
+    GATE_SETTINGS,
+    MAIN_SETTINGS,
+    MAX_JUDGMENTS,
+    RoundSettings,
+    changed_settings,
+    settings_from,
+)
 from training.runs.forms import PREFIX, field_of
 
 CHOICE_LABELS = {
@@ -142,10 +150,16 @@ class LoopForm(forms.Form):
         return [field for field in self if field.name.startswith(PREFIX) and field.name not in others]
 
     @staticmethod
-    def describe(options: dict[str, Any]) -> list[tuple[str, str, str]]:
-        """A round's settings: label, value and help of each."""
+    def describe(options: dict[str, Any], recipe: str) -> list[tuple[str, str, str, str]]:
+        """A round's settings: label, value, the recipe's default if it is another value, and help of each."""
+        changed = changed_settings(options, recipe)
         return [
-            (_(item.metadata["label"]), _value_label(item, options[item.name]), _(item.metadata["help"]))
+            (
+                _(item.metadata["label"]),
+                _value_label(item, options[item.name]),
+                _value_label(item, changed[item.name]) or "–" if item.name in changed else "",
+                _(item.metadata["help"]),
+            )
             for item in dataclasses.fields(RoundSettings)
             if item.name in options
         ]
@@ -154,5 +168,7 @@ class LoopForm(forms.Form):
 def _value_label(setting: dataclasses.Field[Any], value: Any) -> str:
     if isinstance(value, bool):
         value = "yes" if value else "no"
+    if isinstance(value, float):
+        return format_digits(value, 6)
     has_labels = setting.metadata["choices"] or setting.type == "bool"
     return str(CHOICE_LABELS.get(value, value) if has_labels else value)

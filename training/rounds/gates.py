@@ -1,8 +1,9 @@
 """Gates: thresholds that the reward models and the new policy must reach before a round continues. Plain Python, but for
 the translations.
 
-The thresholds are fields of `RoundSettings`. A gate whose figure is missing is passed, and says so. Labels and sentences are
-in the current language; a round stores them in all languages of the site (`training.rounds.steps.gate_steps`).
+The thresholds are fields of `RoundSettings`, which `training.rounds.gate_thresholds` describes. A gate whose figure is missing
+is passed, and says so. Labels and sentences are in the current language; a round stores them in all languages of the site
+(`training.rounds.steps.gate_steps`).
 """
 
 from __future__ import annotations
@@ -55,57 +56,6 @@ FEW = 30
 """Prompts, or pairs, below which a sentence says that they are few."""
 MIN_WIN_RATE = 0.5
 """Of the new policy over the old one: below it, the old one is preferred."""
-
-
-def describe_gates(settings: RoundSettings, *, with_judge: bool = False) -> list[tuple[str, list[str]]]:
-    """Headings, each with the requirements that the gates below will check. with_judge: the recipe asks an AI judge."""
-    judgments = ngettext(
-        "At least %(n)s training judgment.", "At least %(n)s training judgments.", settings.min_judgments
-    )
-    reward_model = [
-        judgments % {"n": format_number(settings.min_judgments)},
-        *(
-            text % {"share": f"{format_digits(100 * share, 6)}%"}
-            for text, share in (
-                (_("Accuracy of at least %(share)s on new held-out judgments."), settings.min_accuracy),
-                (
-                    _(
-                        "At least %(share)s of the annotators' agreement with each other, beyond chance, at its low end."
-                    ),
-                    settings.of_people,
-                ),
-                (_("At most %(share)s less accurate than the old reward model."), settings.may_lose),
-                (_("Calibration error of at most %(share)s."), settings.max_calibration),
-                (
-                    _("At least %(share)s of unsafe answers detected, where there are labels."),
-                    settings.min_unsafe_recall,
-                ),
-            )
-        ),
-    ]
-    win_rate = {"share": f"{MIN_WIN_RATE:.0%}"}
-    policy = [
-        _("Win rate over the old policy, by the reward model: the whole 95%% interval is above %(share)s.")
-        % win_rate,
-        _(
-            "Win rate by the other reward models, by annotators, and on prompts with the safety tag: the interval is not below"
-            " %(share)s."
-        )
-        % win_rate,
-        _("KL from the reference of at most %(kl)s nats per response.")
-        % {"kl": format_digits(settings.max_kl, 6)},
-        _("Answers at most %(factor)s times longer or shorter than the old policy's.")
-        % {"factor": format_digits(settings.max_length_drift, 6)},
-    ]
-    headings = [(_("Reward model"), reward_model), (_("New policy"), policy)]
-    if with_judge:
-        judge = _(
-            "Agreement with people of at least %(share)s of their agreement with each other, at its low end."
-        )
-        headings.insert(
-            0, (_("AI judge"), [judge % {"share": f"{format_digits(100 * settings.min_ai_agreement, 6)}%"}])
-        )
-    return headings
 
 
 def reward_gates(
@@ -262,9 +212,13 @@ def _accuracy_loss_gate(accuracy: float | None, old: Report | None, settings: Ro
         is_minimum=False,
         sentence=_(
             "On the same judgments the accuracy of the old one is %(old)s, and of the new one %(new)s; the maximum loss is"
-            " %(maximum)s."
+            " %(maximum)s points."
         )
-        % {"old": _percent(before), "new": _percent(accuracy), "maximum": _percent(settings.may_lose)},
+        % {
+            "old": _percent(before),
+            "new": _percent(accuracy),
+            "maximum": format_number(100 * settings.may_lose, 1),
+        },
         no_data=_("There is no old reward model to compare it with."),
     )
 
@@ -334,7 +288,10 @@ def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
             kl,
             settings.max_kl,
             is_minimum=False,
-            sentence=_("KL from the reference: %(kl)s nats per response; the maximum is %(maximum)s.")
+            sentence=_(
+                "KL from the reference, on its answers that are compared with the old policy's: %(kl)s nats per response; the"
+                " maximum is %(maximum)s."
+            )
             % {
                 "kl": "–" if kl is None else format_number(kl, 1),
                 "maximum": format_digits(settings.max_kl, 6),

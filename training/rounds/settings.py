@@ -298,6 +298,12 @@ def settings_of(round: Round) -> RoundSettings:
     return RoundSettings(**round.options)
 
 
+def changed_settings(options: Mapping[str, Value], recipe: str = "") -> dict[str, Value]:
+    """The recipe's defaults of the settings that have another value in `options`, by name."""
+    defaults = settings_from({}, recipe).to_dict()
+    return {name: defaults[name] for name, value in options.items() if value != defaults.get(name, value)}
+
+
 def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
     """The checked settings, with the recipe's defaults for those left out.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotation.labels import within_sentence
-from annotation.logic.translation import format_digits, format_number, format_percent
 from annotation.models import Member
+from training.configs.fields import Value
 from training.models import Round, Run
+from training.rounds.gate_thresholds import SETTING_OF, format_figure
+from training.rounds.settings import changed_settings
 from training.rounds.steps import step_of
 from training.rounds.steps.base import Awaited, RunStep
 from training.rounds.steps.promotion import Promotion
@@ -21,12 +24,14 @@ MAX_NAMES = 5
 
 @dataclass(frozen=True)
 class GateLine:
-    """A gate, with figure and threshold formatted. figure: empty without data."""
+    """A gate, with its figures formatted. figure: empty without data. default: the recipe's threshold where the loop has
+    another one; otherwise empty."""
 
     label: str
     passed: bool
     figure: str
     threshold: str
+    default: str
     sentence: str
 
 
@@ -83,6 +88,7 @@ def awaited_by(round: Round) -> Awaited:
 def build_timeline(round: Round, awaited: Awaited | None = None) -> list[StepLine]:
     """The lines of a round's page. Its runs should be prefetched."""
     by_part = {run.part: run for run in round.runs.all() if not run.superseded}
+    changed = changed_settings(round.options, round.recipe)
     lines = []
     for index, planned in enumerate(round.plan):
         step = step_of(planned["name"])
@@ -97,7 +103,9 @@ def build_timeline(round: Round, awaited: Awaited | None = None) -> list[StepLin
                     for part in planned["parts"]
                     if isinstance(step, RunStep) and part["part"] in by_part
                 ],
-                gates=[_gate_line(gate) for gate in round.localized_gates if gate["step"] == step.name],
+                gates=[
+                    _gate_line(gate, changed) for gate in round.localized_gates if gate["step"] == step.name
+                ],
                 expands_gates=step.expands_gates,
                 seconds=round.estimate.get("steps", {}).get(planned["name"]),
                 awaits=awaited if index == round.step_index and round.is_open else None,
@@ -124,21 +132,19 @@ def _state_of(round: Round, index: int) -> str:
     return "now" if round.state == Round.State.WORKING else str(round.state)
 
 
-def _gate_line(gate: dict[str, Any]) -> GateLine:
-    is_count = gate["name"].endswith("_judgments") or not gate["share"]
+def _gate_line(gate: dict[str, Any], changed: Mapping[str, Value]) -> GateLine:
+    name = gate["name"].removeprefix("reward_").removeprefix("safety_")
 
     def formatted(value: float) -> str:
-        if gate["name"] == "length":
-            return f"{format_number(value, 2)}×"
-        if is_count:
-            return format_digits(value, 3) if value < 100 else format_number(value)
-        return format_percent(value, 1)
+        return format_figure(name, value, is_share=gate["share"])
 
+    setting = SETTING_OF.get(name)
     return GateLine(
         label=gate["label"],
         passed=gate["passed"],
         figure="" if gate["figure"] is None else formatted(gate["figure"]),
         threshold=formatted(gate["threshold"]),
+        default=formatted(float(changed[setting])) if setting in changed else "",
         sentence=gate["sentence"],
     )
 

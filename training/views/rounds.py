@@ -21,10 +21,10 @@ from training.models import Loop, Round, Run
 from training.rounds import charts, transitions
 from training.rounds.evaluation import overoptimisation_warning
 from training.rounds.forms import LoopForm
-from training.rounds.gates import describe_gates
+from training.rounds.gate_thresholds import describe_gates
 from training.rounds.plan import describe_learning_rates, draft_round
 from training.rounds.queries import rounds_of
-from training.rounds.recipes import RECIPES, asks_judge
+from training.rounds.recipes import RECIPES
 from training.rounds.schedule import new_judgments
 from training.rounds.settings import RoundSettings, settings_of
 from training.rounds.timeline import awaited_by, build_timeline, status_sentence
@@ -105,10 +105,15 @@ def _details(round: Round) -> dict[str, Any]:
 def _summary(round: Round) -> dict[str, Any]:
     gates = {gate["name"]: gate for gate in round.gates}
     win_rate = next(iter(charts.win_rates(round.report)), None)
+    measured = next(
+        (run for run in round.runs.all() if run.part == "measure-reward" and not run.superseded), None
+    )
     return {
         "round": round,
         "status": status_sentence(round),
         "accuracy": gates.get("reward_accuracy", {}).get("figure"),
+        "pairs": (measured.result.get("report") or {}).get("pairs") if measured else None,
+        "only_new": bool(measured and measured.inputs.get("after")),
         "win_rate": win_rate,
     }
 
@@ -142,10 +147,9 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         "learning_rates": describe_learning_rates(draft) if draft else [],
         "price": describe_price(draft.estimate["run_seconds"]) if draft else "",
         "unknown_kinds": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
-        "gate_thresholds": describe_gates(
-            settings_of(draft) if draft else RoundSettings(),
-            with_judge=bool(draft and asks_judge(draft.recipe)),
-        ),
+        "gate_thresholds": describe_gates(settings_of(draft), draft.recipe)
+        if draft
+        else describe_gates(RoundSettings()),
     }
     return render(request, "training/round_new.html", context, status=422 if form.errors else 200)
 
@@ -187,17 +191,15 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         "by_length": charts.win_rates_by_length(report),
         "overoptimisation": overoptimisation_warning(report["wins"]) if report.get("wins") else "",
         "reward_by_kl": charts.reward_by_kl(report.get("reward_by_kl", [])),
-        "last_rewards": charts.last_rewards(report.get("reward_by_kl", [])),
+        "kept_rewards": charts.kept_rewards(report.get("reward_by_kl", [])),
         "disputed": Judgment.objects.filter(pk__in=disputed).select_related("item__prompt", "annotator")
         if disputed
         else [],
-        "gate_thresholds": []
-        if report.get("wins")
-        else describe_gates(settings_of(round), with_judge=asks_judge(round.recipe)),
+        "gate_thresholds": [] if report.get("wins") else describe_gates(settings_of(round), round.recipe),
         "recipe": RECIPES[round.recipe],
         "overrules": _describe_overrules(round),
         "retriable": [step for step in round.plan if step["name"] in retriable],
-        "settings": LoopForm.describe(round.options),
+        "settings": LoopForm.describe(round.options, round.recipe),
     }
 
 
