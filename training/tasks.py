@@ -72,6 +72,10 @@ MAX_ATTEMPTS = 5
 LOCK_TIMEOUT_S = GRACE_S + 10
 """How long the orphan of a killed worker may take to leave the job directory."""
 PROGRESS_EVERY_S = 0.25
+ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""Colours and the like, for terminals (ECMA-48, CSI)."""
+OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
+"""What progress bars have overwritten."""
 
 
 class StopRun(Exception):
@@ -225,7 +229,7 @@ def _end_of_log(run: Run) -> str:
         with (run.folder / "log.txt").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4 * MAX_LOG_CHARS))
             text = file.read().decode(errors="replace")
-            return re.sub(r"[^\n]*\r(?!\n)", "", text)  # what progress bars have overwritten
+            return OVERWRITTEN.sub("", ESCAPE_SEQUENCE.sub("", text))
     except OSError:
         return ""
 

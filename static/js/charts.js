@@ -11,6 +11,7 @@ export class Charts {
     this.csv = csv;
     this.curves = new Map(); // name -> Map(step -> value)
     this.cards = new Map(); // title -> Card
+    this.fewest = 1; // points of one of its metrics without which a chart is not drawn
     this.isDrawScheduled = false;
     new ResizeObserver(() => this.resize()).observe(box);
   }
@@ -44,7 +45,7 @@ export class Charts {
       if (present.length) groups.push({ title, names: present, large });
     }
     for (const name of left) groups.push({ title: this.label(name).label, names: [name], large: false });
-    return groups;
+    return groups.filter(({ names }) => names.some((name) => this.curves.get(name).size >= this.fewest));
   }
 
   label(name) {

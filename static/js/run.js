@@ -31,8 +31,12 @@ function durationInWords(seconds) {
   return whole < 10 && rest ? `${counted(whole, unit)} ${counted(rest, smaller)}` : counted(whole, unit);
 }
 
+const live = () => document.getElementById("live");
+
 function showCurves() {
-  document.getElementById("no-curves").hidden = charts.curves.size > 0;
+  if (charts.cards.size) chartBox.closest("section").hidden = false; // of a run that was resumed, too
+  const none = document.getElementById("no-curves");
+  if (none) none.hidden = charts.curves.size > 0;
   document.getElementById("newest")?.replaceChildren(...[...charts.curves].map(([name, points]) => {
     const { label, description, percent } = charts.label(name);
     const [step, value] = newestOf(points);
@@ -46,11 +50,12 @@ function showCurves() {
 
 function showState(state) {
   // buttons, results and texts come from the server
-  if (document.getElementById("live").dataset.state !== state) refetch();
+  if (live().dataset.state !== state) refetch();
 }
 
-function refetch() {
-  htmx.ajax("GET", page.dataset.liveUrl, { target: "#live", swap: "outerHTML" });
+async function refetch() {
+  await htmx.ajax("GET", page.dataset.liveUrl, { target: "#live", swap: "outerHTML" });
+  if (live().dataset.state === "done") document.getElementById("latest")?.remove(); // the result has them all
 }
 
 function showWarning(message) {
@@ -89,5 +94,6 @@ function onEvent(event) {
 }
 
 document.getElementById("refresh")?.remove();
+charts.fewest = "open" in live().dataset ? 1 : 2; // of a run that is over, one point is no curve
 charts.set(JSON.parse(document.getElementById("run-state").textContent).curves);
 openLiveSocket(page.dataset.runSocket, onEvent);

@@ -108,6 +108,10 @@ def test_a_run_s_curve_moves_as_the_worker_reports(
 
     elsewhere(finish_run, run, state=Run.State.DONE, result={"seconds": 61.0, "metrics": {"loss": 0.5}})
     expect(page.get_by_role("heading", name="Result")).to_be_visible()
+    expect(page.get_by_role("heading", name="Latest metrics")).to_have_count(0)
+    page.reload()
+    expect(page.locator('[data-chart="loss"]')).to_be_visible()
+    expect(page.locator('[data-chart="kl"]')).to_have_count(0)  # one point is no curve
     expect(page.locator(".pill")).to_have_text("done")
     expect(page.locator("#bar")).to_have_count(0)
 

@@ -108,7 +108,7 @@ def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(
 KILLED_ABOVE = """
 import json, os, runpy, signal, sys
 if json.load(open(sys.argv[1] + "/job.json"))["config"]["batch_tokens"] > {limit}:
-    print("Loading: 0%\\rLoading: 100%\\ntoo many", file=sys.stderr, flush=True)
+    print("Loading: 0%\\rLoading: 100%\\n\\x1b[1;31mtoo\\x1b[0m many", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 runpy.run_module("training.core", run_name="__main__", alter_sys=True)
 """

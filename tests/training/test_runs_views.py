@@ -266,6 +266,23 @@ class RunPageTests(RunTestCase):
         assert "Negligibly" not in page  # it has no pairs
         assert "/srv/secret/place" not in page
 
+    def test_a_finished_run_has_charts_where_a_metric_has_several_values_and_each_number_once(self) -> None:
+        run = self.start()
+        claimed = claim_run(run.pk)
+        assert claimed is not None
+        record_metrics(claimed, step=320, values={"finished": 0.995})
+        hidden = '<section aria-labelledby="curves" hidden>'
+        page = self.client.get(self.url("run", run.pk))
+        self.assertContains(page, "Latest metrics")
+        self.assertNotContains(page, hidden)
+        finish_run(claimed, state=Run.State.DONE, result={"metrics": {"finished": 0.995}})
+        page = self.client.get(self.url("run", run.pk))
+        self.assertContains(page, hidden)
+        self.assertContains(page, "99.5%")
+        self.assertNotContains(page, "Latest metrics")
+        run.metrics.create(step=640, values={"finished": 1.0})
+        self.assertNotContains(self.client.get(self.url("run", run.pk)), hidden)
+
     def test_a_failed_run_shows_its_error_and_can_be_resumed_by_a_lead(self) -> None:
         run = self.start()
         finished(run, state=Run.State.FAILED, error="The loss is no longer a number at step 35.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,7 +156,9 @@ def test_a_policy_learns_from_a_function_that_reads_the_metadata(
     until(lambda: over(run), "the function has failed")
     assert run.state == Run.State.FAILED
     assert f"The reward function {FUNCTION} failed: KeyError: 'letter'" in run.error
-    assert "count_letters" in (run.folder / "log.txt").read_text()
+    assert re.search(
+        r"^[\d-]{10} [\d:]{8}Z .*count_letters", (run.folder / "log.txt").read_text(), re.MULTILINE
+    )
 
 
 def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(project: Project, alice: User) -> None:

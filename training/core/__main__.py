@@ -19,6 +19,7 @@ from training.core.environment import set_environment
 from training.core.errors import DISK_FULL, BadInput, Stopped, is_disk_full
 from training.core.events import Events, stdout_events
 from training.core.job_directory import Job, publish_output, read_job, read_result
+from training.core.log_lines import time_log_lines
 from training.core.process_rank import world_size
 
 DONE, CRASHED, BAD_INPUT, STOPPED = 0, 1, 2, 3
@@ -83,6 +84,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m training.core JOB_DIR\n")
         return BAD_INPUT
+    time_log_lines()
     set_environment()
     memory.keep_freed_memory()
     with stdout_events() as events:

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from training.core.environment import set_environment
+from training.core.log_lines import time_log_lines
 
 FAR = 400
 """Descriptors are moved up here before they are put in their places, so that none is in another's place."""
@@ -167,6 +168,7 @@ def die_with_parent(sign: int) -> None:
 def main(address: str, models: Sequence[str] = MODELS) -> None:
     die_with_parent(signal.SIGTERM)
     set_environment()
+    time_log_lines()  # before handlers of logs take hold of stderr: the forked programs write through these, too
     import_core(models)
     serve(address)
 

@@ -212,6 +212,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     context = _context(me, run) | {
         "state": state,
         "chart_data": chart_data(),
+        "has_curves": any(len(points) > 1 for points in state["curves"].values()),
         "newest": [(name, *points[-1]) for name, points in state["curves"].items()],
         "settings": [
             (_(field.metadata["label"]), run.config.get(name, "–"), _(field.metadata["help"]))
