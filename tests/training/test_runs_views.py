@@ -263,6 +263,7 @@ class RunPageTests(RunTestCase):
             "62.0%",
         ):
             assert text in page, text
+        assert page.count("68.4%") == 1
         assert "Negligibly" not in page  # it has no pairs
         assert "/srv/secret/place" not in page
 
@@ -275,8 +276,11 @@ class RunPageTests(RunTestCase):
         page = self.client.get(self.url("run", run.pk))
         self.assertContains(page, "Latest metrics")
         self.assertNotContains(page, hidden)
-        finish_run(claimed, state=Run.State.DONE, result={"metrics": {"finished": 0.995}})
+        result = {"metrics": {"finished": 0.995}, "responses": 640, "answers": 640}
+        finish_run(claimed, state=Run.State.DONE, result=result)
         page = self.client.get(self.url("run", run.pk))
+        self.assertContains(page, '<span class="result-value">640</span>', 1)
+        self.assertContains(page, '<span class="result-value">99.5%</span>', 1)
         self.assertContains(page, hidden)
         self.assertContains(page, "99.5%")
         self.assertNotContains(page, "Latest metrics")

@@ -36,4 +36,4 @@ class TimedLines:
 def time_log_lines() -> None:
     """From now on, put the time in front of what this process writes to `sys.stderr`."""
     if not isinstance(sys.stderr, TimedLines):
-        sys.stderr = TimedLines(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = TimedLines(sys.stderr)

@@ -138,7 +138,7 @@ def _gate_line(gate: dict[str, Any], changed: Mapping[str, Value]) -> GateLine:
     def formatted(value: float) -> str:
         return format_figure(name, value, is_share=gate["share"])
 
-    setting = SETTING_OF.get(name)
+    setting = SETTING_OF.get(name, "")
     return GateLine(
         label=gate["label"],
         passed=gate["passed"],

@@ -40,6 +40,8 @@ from training.runs.run_list import RUNS
 
 # shown elsewhere on the page, or of no use once the run is over
 NOT_IN_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
+HEADLINE = 3
+"""Metrics of a finished run that are shown above the others."""
 
 
 class KindText(NamedTuple):
@@ -258,22 +260,31 @@ def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 def _context(me: Member, run: Run) -> dict[str, Any]:
     report = run.result.get("report") or {}
-    metrics = [
+    # the core counts the responses that it wrote, and `answers` are those that were read from them
+    data = {
+        name: value
+        for name, value in run.result.items()
+        if name != "responses" or "answers" not in run.result
+    }
+    groups = [
         (report_title(run.config), report_values(report)),
         (
             _("At the end of the run"),
             labelled_values(run.result.get("metrics") or {}, without=NOT_IN_RESULTS),
         ),
-        (_("Data and resources"), labelled_values(run.result, without=NOT_IN_RESULTS)),
+        (_("Data and resources"), labelled_values(data, without=NOT_IN_RESULTS)),
     ]
+    headline_title, first = next(((title, values) for title, values in groups if values), ("", []))
+    more = [(title, values[HEADLINE:] if values is first else values) for title, values in groups]
     return {
         "me": me,
         "project": me.project,
         "run": run,
         "output": getattr(run, "output", None),
         "advice": advise(run),
-        "metrics": metrics,
-        "headline": next((values for _title, values in metrics if values), [])[:3],
+        "headline_title": headline_title,
+        "headline": first[:HEADLINE],
+        "more_metrics": [(title, values) for title, values in more if values],
         "seconds": run.result.get("seconds"),
         "queued_items": run.result.get("items"),
         "by_degree": accuracy_rows(report, "accuracy_by_degree"),
@@ -294,6 +305,7 @@ def _labelled_inputs(run: Run) -> list[tuple[str, str]]:
         "data": _("File"),
         "prompt_ids": _("Selected prompts"),
         "tag": _("Tag"),
+        "safety_tag": _("Safety tag"),
         "ai": _("Use of the opinions"),
         "ai_weight": _("Weight of the opinions"),
         "ai_scale": _("Scale of the opinions"),
