@@ -145,7 +145,7 @@ def flag_for_review(*, judgments: Iterable[int], reason: ReviewFlag.Reason) -> i
     """Flag judgments, by their ids, for a reviewer. Superseded judgments are left out, and so are those already flagged for
     this reason, resolved or not. Returns how many are new."""
     unflagged = Judgment.objects.current().filter(pk__in=list(judgments)).exclude(review_flags__reason=reason)
-    flags = [ReviewFlag(judgment=judgment, reason=reason) for judgment in unflagged]
+    flags = [ReviewFlag(judgment=judgment, reason=reason) for judgment in unflagged.order_by("pk")]
     ReviewFlag.objects.bulk_create(flags, ignore_conflicts=True)
     return len(flags)
 
