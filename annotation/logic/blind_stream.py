@@ -60,4 +60,4 @@ class BlindStream:
     def _showable(self, side: str) -> str:
         if not self.is_blind:
             return self.texts[side]
-        return self._whole[side] if self.ended[side] else self._growing[side].masked()
+        return self._whole[side] if self.ended[side] else self._growing[side].visible_text()

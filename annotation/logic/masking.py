@@ -137,8 +137,8 @@ def stable_length(text: str) -> int:
 
 
 class GrowingText:
-    """A text that is still written. `masked` is always that of `mask(text[:stable_length(text)])`, and costs what the new text
-    and the last sentence do: no statement is masked across the end of a sentence."""
+    """A text that is still written. `visible_text` is always that of `mask(text[:stable_length(text)])`, and costs what the new
+    text and the last sentence do: no statement is masked across the end of a sentence."""
 
     def __init__(self) -> None:
         self._sentences: list[str] = []  # those that have ended
@@ -149,7 +149,7 @@ class GrowingText:
     def add(self, text: str) -> None:
         self._last += text
 
-    def masked(self) -> str:
+    def visible_text(self) -> str:
         """What may be shown, masked."""
         *ended, last, _empty = ["", *_sentence.findall(self._last)]
         for sentence in ended:

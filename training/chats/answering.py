@@ -24,7 +24,7 @@ from training.chat_servers.errors import ChatServerError
 from training.chats import playground
 from training.chats.playground import Question
 from training.chats.policies import policies_in, policies_of
-from training.chats.two_answers import Unwanted, Write, write_two_answers
+from training.chats.two_answers import StopWriting, Write, write_two_answers
 from training.errors import RunError
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ async def answer_turn(turn: Turn) -> None:
     """Answer a claimed turn. Pages read along in its stream (`annotation.chat_stream`), whose last event says that both answers
     are stored, or why there are none."""
 
-    async def is_wanted() -> bool:
+    async def may_continue() -> bool:
         return not is_stopping() and await _in_thread(chat_answers.beat, turn)
 
     async with _writer(turn.stream) as write:
@@ -47,8 +47,10 @@ async def answer_turn(turn: Turn) -> None:
         try:
             policies, max_new_tokens = await _in_thread(policies_of, turn.chat.project)
             _random.shuffle(policies)  # the place on the screen tells nothing
-            texts = await write_two_answers(turn.prompt.messages, policies, max_new_tokens, write, is_wanted)
-        except Unwanted:
+            texts = await write_two_answers(
+                turn.prompt.messages, policies, max_new_tokens, write, may_continue
+            )
+        except StopWriting:
             await _in_thread(chat_answers.give_back, turn)
             return
         except (ChatServerError, RunError) as error:
@@ -83,7 +85,7 @@ async def _fail(turn: Turn, reason: str, write: Write) -> None:
 async def answer_question(question: Question) -> None:
     """Answer a question of the playground; as `answer_turn`, but by name and into the cache."""
 
-    async def is_wanted() -> bool:
+    async def may_continue() -> bool:
         playground.beat(question)
         return not is_stopping()
 
@@ -91,9 +93,9 @@ async def answer_question(question: Question) -> None:
         try:
             policies = await _in_thread(policies_in, question.models, question.temperature)
             first, second = await write_two_answers(
-                question.messages, policies, question.max_new_tokens, write, is_wanted, is_blind=False
+                question.messages, policies, question.max_new_tokens, write, may_continue, is_blind=False
             )
-        except Unwanted:
+        except StopWriting:
             playground.keep(question._replace(error=_("The worker was stopped. Ask again.")))
         except (ChatServerError, RunError) as error:
             playground.keep(question._replace(error=str(error)))

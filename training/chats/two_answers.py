@@ -33,7 +33,7 @@ class Write(Protocol):
     def __call__(self, *events: NewEvent) -> Awaitable[None]: ...
 
 
-class Unwanted(Exception):
+class StopWriting(Exception):
     """Nobody waits for the answers any more."""
 
 
@@ -47,7 +47,7 @@ async def write_two_answers(
     policies: Sequence[Policy],
     max_new_tokens: int,
     write: Write,
-    is_wanted: Callable[[], Awaitable[bool]],
+    may_continue: Callable[[], Awaitable[bool]],
     *,
     is_blind: bool = True,
 ) -> list[WrittenAnswer]:
@@ -61,9 +61,9 @@ async def write_two_answers(
 
     Raises:
         ChatServerError: a side failed again and again.
-        Unwanted: `is_wanted`, which is asked every second, said so.
+        StopWriting: `may_continue`, which is asked every second, returned False.
     """
-    both = _Both(messages, policies, max_new_tokens, write, is_wanted, BlindStream(is_blind=is_blind))
+    both = _Both(messages, policies, max_new_tokens, write, may_continue, BlindStream(is_blind=is_blind))
     await both.write_sides(SIDES)
     texts = both.blind.texts
     by_chance = [side for side, policy in zip(SIDES, policies, strict=True) if policy.temperature]
@@ -80,12 +80,12 @@ class _Both:
         policies: Sequence[Policy],
         max_new_tokens: int,
         write: Write,
-        is_wanted: Callable[[], Awaitable[bool]],
+        may_continue: Callable[[], Awaitable[bool]],
         blind: BlindStream,
     ) -> None:
         self.messages, self.max_new_tokens = messages, max_new_tokens
         self.policies = dict(zip(SIDES, policies, strict=True))
-        self.write, self.is_wanted = write, is_wanted
+        self.write, self.may_continue = write, may_continue
         self.blind = blind
         self.seeds: dict[str, int] = {}
         self.beat_at = 0.0
@@ -116,8 +116,8 @@ class _Both:
             await self.write(*(NewEvent("piece", piece._asdict()) for piece in pieces))
         if time.monotonic() > self.beat_at:
             self.beat_at = time.monotonic() + BEAT_S
-            if not await self.is_wanted():
-                raise Unwanted
+            if not await self.may_continue():
+                raise StopWriting
 
     async def _answer(self, name: str) -> None:
         empty, pauses = 0, iter(PAUSES_S)

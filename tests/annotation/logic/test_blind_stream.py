@@ -54,7 +54,7 @@ def test_a_growing_text_is_masked_as_the_whole(
     for piece in pieces:
         growing.add(piece)
         whole += piece
-        assert growing.masked() == mask(whole[: stable_length(whole)])
+        assert growing.visible_text() == mask(whole[: stable_length(whole)])
 
 
 def test_a_growing_text_is_masked_as_the_whole_where_its_sentences_are_long(
@@ -65,18 +65,18 @@ def test_a_growing_text_is_masked_as_the_whole_where_its_sentences_are_long(
     for character in "I am a machine and no other model than GPT-4. As GPT-4, I am done.":
         growing.add(character)
         whole += character
-        assert growing.masked() == mask(whole[: stable_length(whole)])
-    assert growing.masked().startswith("I am a machine and no other model than [model].")
+        assert growing.visible_text() == mask(whole[: stable_length(whole)])
+    assert growing.visible_text().startswith("I am a machine and no other model than [model].")
 
 
-def test_what_was_masked_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ended_sentence_is_masked_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     real = masking._mask_sentence
     monkeypatch.setattr(masking, "_mask_sentence", lambda sentence: read.append(sentence) or real(sentence))
     growing = GrowingText()
     for character in "I am GPT-4. So what? I am blue. ":
         growing.add(character)
-        growing.masked()
+        growing.visible_text()
     assert [sentence for sentence in read if "am" in sentence] == ["I am GPT-4.", " I am blue."]
 
 
