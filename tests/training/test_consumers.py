@@ -136,7 +136,7 @@ async def test_it_sends_the_whole_state_on_connecting(run: Run) -> None:
         ("language=%00", "Everything in the queue is judged."),
     ],
 )
-async def test_the_queue_is_told_in_the_page_s_language(run: Run, query: str, sentence: str) -> None:
+async def test_the_queue_s_sentence_is_in_the_page_s_language(run: Run, query: str, sentence: str) -> None:
     async with socket(f"/ws/p/{run.project.slug}/", "alice", query=query) as page:
         event = await page.next_of("queue")
     assert event["queue"]["outlook"] == sentence
