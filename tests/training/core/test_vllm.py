@@ -86,7 +86,7 @@ def test_the_log_probs_of_vllm_are_the_policys_own(
 
 def test_a_policy_learns_from_vllms_samples(models: Path, tmp_path: Path, server: str):
     config = {
-        "max_steps": 25,
+        "max_steps": 40,
         "batch_size": 8,
         "samples": 8,
         "learning_rate": 3e-2,
@@ -95,8 +95,7 @@ def test_a_policy_learns_from_vllms_samples(models: Path, tmp_path: Path, server
     }
     _, events = tastes.here(job(tmp_path, "grpo", models, server, config))
     rewards = tastes.values(events, "reward")
-    first, last = sum(rewards[:5]) / 5, sum(rewards[-5:]) / 5
-    assert last > first + (1 - first) / 3, "a third of the tokens that were not liked"
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
 
 
 @pytest.mark.parametrize("learning_rate", [3e-2, 1e-4, 1e-5])
@@ -185,7 +184,7 @@ def test_an_answer_of_vllm_ends_where_its_context_does(server: str):
     assert (last.finish_reason, total) in [("length", 100), ("stop", total)]
 
 
-def test_what_vllm_refuses_in_a_chat_is_said(server: str):
+def test_an_error_of_vllm_in_a_chat_is_reported(server: str):
     for tokens in (20, 5000):
         with pytest.raises(ChatServerError, match=r"^The conversation is too long for the model: ") as caught:
             asyncio.run(deltas(server, "nine " * 300, tokens))
@@ -227,14 +226,14 @@ def test_two_answers_of_a_turn_come_from_vllm_while_they_are_written(server: str
             assert (name, data["offset"]) == ("piece", len("".join(pieces[data["side"]])))
             pieces[data["side"]].append(data["text"])
 
-    async def is_wanted() -> bool:
+    async def may_continue() -> bool:
         return True
 
     messages = [{"role": "user", "content": "nine"}]
     counts = []
     for _ in range(10):  # an untrained model's answers may end after a few tokens
         pieces |= {side: [] for side in SIDES}
-        answers = asyncio.run(write_two_answers(messages, policies, 80, write, is_wanted))
+        answers = asyncio.run(write_two_answers(messages, policies, 80, write, may_continue))
         for side, answer in zip(SIDES, answers, strict=True):
             assert "".join(pieces[side]) == mask(answer.text)
         counts.append(min(len(pieces[side]) for side in SIDES))
