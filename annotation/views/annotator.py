@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -39,14 +40,8 @@ def annotator(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
 def annotator_pause(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
-    try:
-        rules.pause(member=member, reason=request.POST.get("reason", ""), actor=current_user(request))
-    except RuleError as error:
-        return _page(request, me, member.user, error=str(error))
-    messages.success(
-        request, _("%(name)s gets no more work until you lift the pause.") % {"name": member.user}
-    )
-    return redirect("annotator", slug, username)
+    text = _("%(name)s gets no more work until you lift the pause.")
+    return _act_with_reason(request, me, member.user, partial(rules.pause, member=member), text)
 
 
 @login_required
@@ -54,12 +49,31 @@ def annotator_pause(request: HtmxRequest, slug: str, username: str) -> HttpRespo
 def annotator_warn(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
+    text = _("%(name)s will see your message above their work.")
+    return _act_with_reason(request, me, member.user, partial(rules.warn, member=member), text)
+
+
+@login_required
+@require_POST
+def annotator_exclude(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    user = _find_user(me.project, username)
+    text = _("Judgments of %(name)s do not count in snapshots and rounds any more.")
+    return _act_with_reason(
+        request, me, user, partial(exclusions.exclude, project=me.project, user=user), text
+    )
+
+
+def _act_with_reason(
+    request: HtmxRequest, me: Member, user: User, act: Callable[..., object], success: str
+) -> HttpResponse:
+    """Call `act` with the reason of the form, and say that it was done, or what is wrong with the reason."""
     try:
-        rules.warn(member=member, reason=request.POST.get("reason", ""), actor=current_user(request))
-    except RuleError as error:
-        return _page(request, me, member.user, error=str(error))
-    messages.success(request, _("%(name)s will see your message above their work.") % {"name": member.user})
-    return redirect("annotator", slug, username)
+        act(reason=request.POST.get("reason", ""), actor=current_user(request))
+    except (RuleError, ExclusionError) as error:
+        return _page(request, me, user, error=str(error))
+    messages.success(request, success % {"name": user})
+    return redirect("annotator", me.project.slug, user.username)
 
 
 @login_required
@@ -70,23 +84,6 @@ def annotator_resume(request: HttpRequest, slug: str, username: str) -> HttpResp
     rules.resume(member=member, actor=current_user(request))
     messages.success(
         request, _("%(name)s can continue. The rules apply to new judgments only.") % {"name": member.user}
-    )
-    return redirect("annotator", slug, username)
-
-
-@login_required
-@require_POST
-def annotator_exclude(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
-    me = member_for(request.user, slug, Role.LEAD)
-    user = _find_user(me.project, username)
-    try:
-        exclusions.exclude(
-            project=me.project, user=user, reason=request.POST.get("reason", ""), actor=current_user(request)
-        )
-    except ExclusionError as error:
-        return _page(request, me, user, error=str(error))
-    messages.success(
-        request, _("Judgments of %(name)s do not count in snapshots and rounds any more.") % {"name": user}
     )
     return redirect("annotator", slug, username)
 
