@@ -31,7 +31,7 @@ from annotation.logic.judge_trust import (
 from annotation.logic.prediction_powered import PoweredRate, prediction_powered
 from annotation.logic.translation import format_number
 from annotation.models import OpinionSet, Project, Prompt
-from annotation.models.judgments import is_current
+from annotation.models.judgments import is_current, is_excluded
 
 MAX_DISAGREEMENTS = 20
 MAX_WIN_RATES = 10
@@ -63,6 +63,7 @@ votes AS MATERIALIZED (
         JOIN annotation_item AS item ON item.id = judgment.item_id
         JOIN annotation_user AS person ON person.id = judgment.annotator_id
         WHERE item.gold IS NULL AND judgment.slot_id IS NOT NULL AND person.account = 'person' AND {is_current()}
+          AND NOT {is_excluded()}
         ORDER BY compared.first, compared.second, judgment.annotator_id, judgment.id DESC) AS newest
     GROUP BY first, second
 )"""

@@ -223,10 +223,10 @@ def new_judgment_count(
 ) -> int:
     """How many counted judgments, or newer revisions of them, the snapshot does not have yet. It stops at `at_most`, so that a
     large project's pages take no longer. with_written: with those in which an answer was written."""
-    new = Judgment.objects.current().filter(
+    counted = Judgment.objects.current().without_excluded()
+    new = counted.filter(
         project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0
     )
-    new = new.exclude(annotator__in=project.exclusions.values("user"))
     if not with_written:
         new = new.filter(demonstration=None)
     return new.order_by("pk")[:at_most].count()

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from annotation.logic.degrees import LABELS
+from annotation.models.people import Exclusion
 from annotation.models.projects import Guideline, Project, QuestionSet
 from annotation.models.prompts import Response
 from annotation.models.queue import Item, Slot
@@ -37,6 +38,11 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
         """Without judgments that a later revision superseded; `is_current` is the same in SQL."""
         later = Judgment.objects.filter(supersedes=OuterRef("pk"))
         return self.filter(~Exists(later))  # estimated right by PostgreSQL, unlike LEFT JOIN … IS NULL
+
+    def without_excluded(self) -> JudgmentQuerySet:
+        """Without those of people whom a lead has excluded; `is_excluded` is the same in SQL."""
+        exclusions = Exclusion.objects.filter(project=OuterRef("project"), user=OuterRef("annotator"))
+        return self.filter(~Exists(exclusions))
 
     def originals(self) -> JudgmentQuerySet:
         """Without revisions: one judgment for each item that an annotator submitted."""

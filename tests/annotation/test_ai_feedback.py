@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from django.db import connection
 
+from annotation.actions.exclusions import exclude
 from annotation.actions.review import make_gold
 from annotation.analytics.agreement import tallies
 from annotation.analytics.ai_feedback import Swaps, TrustReport, summaries, trust_report
@@ -95,6 +96,12 @@ class TrustReportTests(OpinionTestCase):
         report = trust_report(self.opinion_set(AB=0.9, AC=0.9, BC=0.9))
         assert (report.votes, report.trust.comparison) == (3, None)
         assert "no two people" in report.trust.sentence
+
+    def test_nobody_who_is_excluded_is_compared_with(self) -> None:
+        self.ranked(([1, 2, 3], [3, 2, 1]))
+        exclude(project=self.project, user=self.erin, reason="Careless.", actor=self.alice)
+        report = trust_report(self.opinion_set(AB=0.9, AC=0.9, BC=0.9))
+        assert (report.votes, report.trust.comparison) == (3, None)
 
     def test_a_revision_replaces_what_it_revises(self) -> None:
         self.ranked(([1, 2, 3], [1, 2, 3]))

@@ -7,13 +7,14 @@ from statistics import stdev
 import pytest
 
 from annotation.actions import judgments, leases
+from annotation.actions.exclusions import exclude
 from annotation.actions.leases import Lease
 from annotation.logic.agreement import wilson
 from annotation.models import Author, Item, Judgment, Prompt, Response, User
 from tests import builders
 from tests.annotation.queue_case import expire
 from tests.base import PalateTestCase
-from training.comparisons.leaderboard import rate_policies
+from training.comparisons.leaderboard import rate_pairs, rate_policies
 from training.models import ModelVersion, Round
 from training.rounds import evaluation
 from training.runs.comparisons import Match, match_prompts, mean_win_rate
@@ -100,6 +101,9 @@ class LeaderboardTests(PalateTestCase):
         assert table[0].author.name == "ann"
         assert table[0].points > 1000 > table[1].points
         assert table[1].points == pytest.approx(table[2].points), "they are tied"
+        exclude(project=self.project, user=self.bob, reason="Careless.", actor=self.alice)
+        assert not rate_policies(self.project)
+        assert not rate_pairs(self.project)
 
 
 class HumanWinRateTests(PalateTestCase):
@@ -128,6 +132,8 @@ class HumanWinRateTests(PalateTestCase):
         assert rate is not None
         assert (rate["mean"], rate["prompts"], rate["must"]) == (0.75, 4, "keep")
         assert evaluation.human_win_rate(Round(report={}, policy_after=policy)) is None
+        exclude(project=self.project, user=self.bob, reason="Careless.", actor=self.alice)
+        assert evaluation.human_win_rate(Round(report={"people_items": items}, policy_after=policy)) is None
 
 
 class ComparedTests(PalateTestCase):

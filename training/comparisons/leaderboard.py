@@ -15,7 +15,7 @@ from annotation.analytics.figures import figure
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.logic.consensus import bradley_terry, bradley_terry_errors
 from annotation.models import Author, Project
-from annotation.models.judgments import is_current
+from annotation.models.judgments import is_current, is_excluded
 from training.comparisons.pairs import SHARE
 from training.runs.comparisons import mean_win_rate
 
@@ -31,7 +31,7 @@ JOIN annotation_response AS mine ON mine.id = placed.response_id
 JOIN annotation_response AS other ON other.id = beside.response_id
 JOIN annotation_judgment AS judgment ON judgment.id = placed.judgment_id
 JOIN annotation_item AS item ON item.id = judgment.item_id
-WHERE judgment.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND {is_current()}
+WHERE judgment.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND {is_current()} AND NOT {is_excluded()}
 """
 # a tie stands in both directions, each time as half a win
 PREFERENCES = f"""

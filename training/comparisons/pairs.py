@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from annotation.models import Project
-from annotation.models.judgments import is_current
+from annotation.models.judgments import is_current, is_excluded
 from training.models import Comparison, ModelVersion
 
 SHARE = "avg(CASE WHEN placed.rank < beside.rank THEN 1.0 WHEN placed.rank = beside.rank THEN 0.5 ELSE 0.0 END)::float8"
@@ -19,7 +19,7 @@ JOIN annotation_placement AS placed ON placed.response_id = mine.id
 JOIN annotation_judgment AS judgment ON judgment.id = placed.judgment_id
 JOIN annotation_placement AS beside ON beside.judgment_id = judgment.id
 JOIN annotation_response AS other ON other.id = beside.response_id AND other.author_id = %(baseline)s
-WHERE mine.author_id = %(policy)s AND judgment.slot_id IS NOT NULL AND {is_current()}
+WHERE mine.author_id = %(policy)s AND judgment.slot_id IS NOT NULL AND {is_current()} AND NOT {is_excluded()}
 """
 """SQL: the judgments in which both policies have a response, each with the two placements."""
 VOTES = f"""

@@ -148,7 +148,7 @@ def human_win_rate(round: Round) -> JsonObject | None:
     items = round.report.get("people_items") or []
     new = round.policy_after.author_id if round.policy_after else None
     by_item: dict[int, list[float]] = defaultdict(list)
-    judgments = Judgment.objects.current().filter(item__in=items, slot__isnull=False)
+    judgments = Judgment.objects.current().without_excluded().filter(item__in=items, slot__isnull=False)
     for judgment in judgments.prefetch_related("placements__response"):
         rank = {placed.response.author_id == new: placed.rank for placed in judgment.placements.all()}
         by_item[judgment.item_id].append(
