@@ -17,6 +17,7 @@ from annotation.actions.batches import BatchError
 from annotation.analytics.item_search import Search
 from annotation.api import errors
 from annotation.api.lookup import get_or_404
+from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
 from annotation.logic.limits import MAX_BATCH_ITEMS
@@ -41,6 +42,10 @@ class BatchOut(serializers.Serializer[Any]):
     @extend_schema_field(BatchPersonOut(many=True))
     def get_people(self, row: queries.BatchProgress) -> list[dict[str, Any]]:
         return [{"username": person.username, "done": done} for person, done in row.people]
+
+
+class BatchPage(Page):
+    results = BatchOut(many=True)
 
 
 class NewBatchOut(BatchOut):
@@ -85,13 +90,16 @@ class BatchesApi(ApiView):
     @extend_schema(
         summary="The project's batches",
         operation_id="batches_list",
-        responses={200: BatchOut(many=True)} | errors.READ,
+        parameters=[CURSOR],
+        responses={200: BatchPage} | errors.READ,
         tags=["people"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Newest first. For leads."""
+        """Newest first, 100 per page. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        return Response(BatchOut(queries.batch_progress(list(queries.batches_of(project))), many=True).data)
+        pages = NewestFirst()
+        found = pages.paginate_queryset(queries.batches_of(project), request) or []
+        return pages.get_paginated_response(BatchOut(queries.batch_progress(found), many=True).data)
 
     @extend_schema(
         summary="Assign a batch",

@@ -26,13 +26,23 @@ class BatchTests(ApiTestCase):
         assert (made["items"], made["judged"], made["taken"], made["total"], made["done"]) == (2, 0, 0, 2, 0)
         assert made["people"] == [{"username": "bob", "done": 0}]
         builders.judgment(self.project, self.bob)
-        [row] = self.get(PATH, self.alice).json()
+        [row] = self.get(PATH, self.alice).json()["results"]
         assert (row["done"], row["late"], row["people"]) == (1, False, [{"username": "bob", "done": 1}])
         due = timezone.now() + timedelta(days=9)
         answer = self.call("PATCH", f"{PATH}{made['id']}/", self.alice, {"due_at": due.isoformat()})
         assert answer.status_code == 200
         assert Batch.objects.get().due_at == due.astimezone(UTC)
         assert self.post(f"{PATH}{made['id']}/close/", self.alice, {}).json()["closed_at"]
+
+    def test_they_are_listed_in_pages(self) -> None:
+        due = timezone.now() + timedelta(days=2)
+        made = Batch.objects.bulk_create(
+            Batch(project=self.project, name=f"Week {n}", created_by=self.alice, due_at=due)
+            for n in range(101)
+        )
+        first, second = self.pages(PATH, self.alice)
+        assert [row["id"] for row in first] == [batch.pk for batch in made[:0:-1]]
+        assert [(row["id"], row["total"], row["done"]) for row in second] == [(made[0].pk, 0, 0)]
 
     def test_what_is_wrong_is_refused(self) -> None:
         for changes, field, sentence in (
