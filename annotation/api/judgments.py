@@ -24,7 +24,7 @@ from annotation.api.lookup import get_or_404
 from annotation.api.ordering import Ordering
 from annotation.api.pagination import CURSOR, Page
 from annotation.api.queue import lease_of
-from annotation.api.validation import validate
+from annotation.api.validation import ObjectIn, validate
 from annotation.api.view import ApiView
 from annotation.exports.selection import SelectionError
 from annotation.http.file_downloads import send_live_export, send_snapshot_export
@@ -69,7 +69,7 @@ class RanksField(serializers.Field[dict[str, int], Any, Any, Any]):
         return value
 
 
-class CommentIn(serializers.Serializer[Any]):
+class CommentIn(ObjectIn):
     text = serializers.CharField(max_length=MAX_COMMENT_CHARS)
     quote = serializers.CharField(
         required=False,
@@ -83,7 +83,7 @@ class CommentIn(serializers.Serializer[Any]):
     )
 
 
-class MarksIn(serializers.Serializer[Any]):
+class MarksIn(ObjectIn):
     quality = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=7)
     safe = serializers.BooleanField(required=False, allow_null=True)
     flags = serializers.ListField(

@@ -15,7 +15,7 @@ from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.ordering import Ordering
 from annotation.api.pagination import CURSOR, Page
-from annotation.api.validation import validate_body
+from annotation.api.validation import ObjectIn, validate_body
 from annotation.api.view import ApiView
 from annotation.exports.selection import IMPORTED
 from annotation.models import Constitution, OpinionSet, Project, Prompt, Snapshot
@@ -176,21 +176,13 @@ INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
 }
 
 
-class ResourcesIn(serializers.Serializer[Any]):
+class ResourcesIn(ObjectIn):
     nodes = serializers.IntegerField(required=False, min_value=1)
     gpus = serializers.IntegerField(
         required=False, allow_null=True, min_value=1, help_text="On each node. Left out, the site's default."
     )
     queue = serializers.CharField(required=False, allow_blank=True, max_length=100)
     priority = serializers.IntegerField(required=False, min_value=-MAX_PRIORITY, max_value=MAX_PRIORITY)
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if isinstance(data, dict) and (unknown := sorted(data.keys() - self.fields.keys())):
-            names = f"The fields are {', '.join(sorted(self.fields))}."
-            raise serializers.ValidationError(
-                {name: [f"There is no such field. {names}"] for name in unknown}
-            )
-        return dict(super().to_internal_value(data))
 
 
 class RunIn(serializers.Serializer[Any]):

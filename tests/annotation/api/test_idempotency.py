@@ -317,6 +317,9 @@ class JudgingTests(ApiTestCase):
             ({"marks": marks | {"A": marks["A"] | {"safe": False}}}, "safety"),
         ):
             self.refused(self.judge(item, ranks=[1, 2, 3, 4], **changes), 400, field)
+        for unknown in ({"qualty": 7}, {"comments": [{"text": "Well.", "qoute": "x"}]}):
+            answer = self.judge(item, ranks=[1, 2, 3, 4], marks=marks | {"A": marks["A"] | unknown})
+            self.refused(answer, 400, "marks", "There is no such field. The fields are ")
         assert not Judgment.objects.exists()
         made = self.judge(item, ranks=[1, 2, 3, 4], marks=marks)
         assert made.status_code == 201, made.content
