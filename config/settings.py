@@ -19,6 +19,7 @@ from config.embedded import Embedded
 from config.environment import Environment
 from config.log_settings import logging_settings
 from config.proxies import parse_networks
+from config.redis_urls import redis_urls
 from training.launch.scheduler import Scheduler, read_scheduler
 
 django_stubs_ext.monkeypatch()
@@ -67,25 +68,21 @@ DATABASES["default"]["OPTIONS"] = {
 # per web process, for the annotators' requests: few threads contend less than many
 WORK_THREADS = env.int("WORK_THREADS", default=4)
 REDIS_URL = env.str("REDIS_URL", default=embedded_servers.redis_url)
+try:
+    REDIS = redis_urls(REDIS_URL)
+except ValueError as error:
+    raise ImproperlyConfigured(str(error)) from None
 
-
-def redis_database(number: int) -> str:
-    """URL of a numbered database on the Redis server."""
-    if REDIS_URL.startswith("unix://"):
-        return f"{REDIS_URL}?db={number}"
-    return f"{REDIS_URL.rstrip('/')}/{number}"
-
-
-CACHES = {"default": {"BACKEND": "config.cache.FailSoftCache", "LOCATION": redis_database(2)}}
+CACHES = {"default": {"BACKEND": "config.cache.FailSoftCache", "LOCATION": REDIS.cache}}
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [redis_database(1)]},
+        "CONFIG": {"hosts": [REDIS.live]},
     }
 }
 
 # where the answers of live chats stand while they are written
-CHAT_STREAM_URL = redis_database(2)
+CHAT_STREAM_URL = REDIS.cache
 
 # --- security -------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
@@ -386,11 +383,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- background work ------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = (
-    REDIS_URL.replace("unix://", "redis+socket://") + "?virtual_host=0"
-    if REDIS_URL.startswith("unix://")
-    else redis_database(0)
-)
+CELERY_BROKER_URL = REDIS.broker
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "health_check_interval": 25}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
