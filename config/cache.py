@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,10 @@ class FailSoftCache(RedisCache):
     `add` and `incr`, which count API calls and sign-in attempts, still raise RedisError; so does `delete`, since a session
     left in the cache would outlive its sign-out.
     """
+
+    @property
+    def _cache(self) -> RedisCacheClient:
+        return _client(*self._servers)  # type: ignore[attr-defined]
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         try:
@@ -31,3 +36,10 @@ class FailSoftCache(RedisCache):
             super().set(key, value, timeout, version)
         except RedisError as error:
             log.warning("cache write failed: %s", error)
+
+
+@cache
+def _client(*servers: str) -> RedisCacheClient:
+    """The process's client. Django makes a cache for each request that has a context of its own, as all under ASGI have; with
+    a client of its own, too, each would connect anew."""
+    return RedisCacheClient(list(servers))

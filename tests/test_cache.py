@@ -1,6 +1,8 @@
-"""The site while Redis is away."""
+"""The cache in Redis, and the site while Redis is away."""
 
 from __future__ import annotations
+
+from contextvars import Context
 
 import pytest
 from django.conf import settings
@@ -10,6 +12,7 @@ from django.urls import reverse
 from redis.exceptions import RedisError
 
 from annotation.models import Judgment
+from config.health import quick_redis
 from tests import builders
 from tests.annotation.judging import JudgingTestCase
 
@@ -48,3 +51,12 @@ class AwayTests(JudgingTestCase):
         for call in (lambda: cache.add("key", 1), lambda: cache.incr("key"), lambda: cache.delete("key")):
             with pytest.raises(RedisError):
                 call()
+
+
+def test_requests_share_their_connections() -> None:
+    with quick_redis() as redis:
+        cache.set("key", "value")
+        before = redis.info("stats")["total_connections_received"]
+        values = [Context().run(lambda: cache.get("key")) for _ in range(5)]  # as requests under ASGI
+        after = redis.info("stats")["total_connections_received"]
+    assert (values, after) == (["value"] * 5, before)
