@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ROUTES = {
     "annotation.tasks.count_figure": {"queue": "figures"},
+    "annotation.tasks.apply_rules": {"queue": "figures"},  # it counts the figures of annotators
     "annotation.tasks.read_import": {"queue": "imports"},
     "annotation.tasks.create_snapshot": {"queue": "jobs"},
     "annotation.tasks.erase_texts": {"queue": "jobs"},

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_noop, override
 from annotation import audit
 from annotation.actions import notifications, qualification
 from annotation.analytics.annotators import AnnotatorStats, annotator_stats
+from annotation.analytics.figures import worker_memory
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.logic.limits import MAX_REASON_CHARS
 from annotation.logic.outliers import Outlier, Reason, words_per_minute
@@ -225,15 +226,19 @@ def apply_to_project(project: Project) -> int:
     """Warn and pause the project's annotators by its rules. Returns how many. An annotator whose pause or warning a lead
     lifted is measured by their judgments since then."""
     rules = list(project.rules.order_by("action", "measure"))
+    with worker_memory():
+        measured = _stats_to_judge_by(project)
+    return sum(any(_apply(rule, stats) for rule in rules) for stats in measured)
+
+
+def _stats_to_judge_by(project: Project) -> list[AnnotatorStats]:
+    """Of annotators who are at work, since a lead has lifted their pause or warning, if one has."""
     lifted = _lifted_at(project)
-    affected = 0
-    for stats in annotator_stats(project, NO_FILTERS):
-        if stats.member is None or stats.member.role != Member.Role.ANNOTATOR or stats.member.paused_at:
-            continue
-        if since := lifted.get(stats.user.pk):
-            stats = _stats_since(project, stats, since)
-        affected += any(_apply(rule, stats) for rule in rules)
-    return affected
+    return [
+        _stats_since(project, stats, lifted[stats.user.pk]) if stats.user.pk in lifted else stats
+        for stats in annotator_stats(project, NO_FILTERS)
+        if stats.member and stats.member.role == Member.Role.ANNOTATOR and not stats.member.paused_at
+    ]
 
 
 def _stats_since(project: Project, stats: AnnotatorStats, since: datetime) -> AnnotatorStats:

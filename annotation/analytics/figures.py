@@ -157,10 +157,17 @@ def count_for_pages(name: str, project: Project, query: str, arguments: list[Any
     counted: _Counted | None = cache.get(key)
     if counted is None or not counted.is_fresh:
         count = import_string(name).__wrapped__
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEMORY])
+        with worker_memory():
             _count(key, count, project, filters, tuple(arguments), always_store=True)
     cache.delete(f"{key}:requested")
+
+
+@contextmanager
+def worker_memory() -> Iterator[None]:
+    """A transaction with `WORK_MEMORY`."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEMORY])
+        yield
 
 
 def _count(
