@@ -56,7 +56,7 @@ class Collect(Step):
             text = _("New judgments: %(new)s of %(needed)s, or as many as the queue has. %(ahead)s")
         else:
             text = _("New judgments: %(new)s of %(needed)s. %(ahead)s")
-        return Awaited(text % values, people=True, is_idle=ahead.is_idle)
+        return Awaited(text % values, people=True, needs_people=ahead.needs_people)
 
 
 class Freeze(Step):
