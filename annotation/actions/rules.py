@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -62,7 +62,10 @@ def resume(*, member: Member, actor: User) -> None:
     if waived:
         locked.qualified_at = timezone.now()
     locked.paused_at, locked.paused_reason, locked.warned_at, locked.warning = None, "", None, ""
-    locked.save(update_fields=["qualified_at", "paused_at", "paused_reason", "warned_at", "warning"])
+    locked.marked_for = []
+    locked.save(
+        update_fields=["qualified_at", "paused_at", "paused_reason", "warned_at", "warning", "marked_for"]
+    )
     _record("member.resumed", member, actor, "", qualified=waived)
     notifications.notify_member(member=member, kind=Notification.Kind.RESUMED)
 
@@ -212,28 +215,41 @@ def measurement(stats: AnnotatorStats, measure: str) -> Measurement | None:
 
 
 def apply_rules() -> int:
-    """Apply the rules of every project in which somebody judged lately. Returns how many annotators were warned or paused."""
+    """Apply the rules of every project in which somebody judged lately, and tell leads who stands out. Returns how many
+    annotators were warned or paused."""
     since = timezone.now() - LOOK_BACK
     active = Judgment.objects.filter(created_at__gte=since).values("project")
-    return sum(
-        apply_to_project(project)
-        for project in Project.objects.filter(rules__isnull=False, pk__in=active).distinct()
-    )
+    return sum(apply_to_project(project) for project in Project.objects.filter(pk__in=active))
 
 
 def apply_to_project(project: Project) -> int:
     """Warn and pause the project's annotators by its rules. Returns how many. An annotator whose pause or warning a lead
-    lifted is measured by their judgments since then."""
+    lifted is measured by their judgments since then. The leads are told, and also of those who stand out for a new reason."""
     rules = list(project.rules.order_by("action", "measure"))
     lifted = _lifted_at(project)
     affected = 0
     for stats in annotator_stats(project, NO_FILTERS):
-        if stats.member is None or stats.member.role != Member.Role.ANNOTATOR or stats.member.paused_at:
+        member = stats.member
+        if member is None or member.role != Member.Role.ANNOTATOR or member.paused_at:
             continue
         if since := lifted.get(stats.user.pk):
             stats = _stats_since(project, stats, since)
-        affected += any(_apply(rule, stats) for rule in rules)
+        with transaction.atomic():
+            told = any(_apply(rule, stats) for rule in rules)
+            _mark(member, stats.outliers, told=told)
+        affected += told
     return affected
+
+
+def _mark(member: Member, found: Collection[Outlier], *, told: bool) -> None:
+    """Store for which reasons a member stands out, and tell the leads of new ones, unless they are `told` of the member
+    anyway."""
+    reasons = sorted({*member.marked_for, *(outlier.reason.value for outlier in found)})
+    if reasons == sorted(member.marked_for):
+        return
+    unchanged = Member.objects.filter(pk=member.pk, marked_for=member.marked_for)
+    if unchanged.update(marked_for=reasons) and not told:
+        notifications.notify_leads_of_member(member=member, kind=Notification.Kind.STANDS_OUT)
 
 
 def _stats_since(project: Project, stats: AnnotatorStats, since: datetime) -> AnnotatorStats:
@@ -247,10 +263,14 @@ def _apply(rule: Rule, stats: AnnotatorStats) -> bool:
     if member is None or sentence is None:
         return False
     if rule.action == Rule.Action.PAUSE:
-        return pause(member=member, reason=sentence, actor=None)
+        if not pause(member=member, reason=sentence, actor=None):
+            return False
+        notifications.notify_leads_of_member(member=member, kind=Notification.Kind.MEMBER_PAUSED)
+        return True
     if member.warned_at:
         return False
     warn(member=member, reason=sentence, actor=None)
+    notifications.notify_leads_of_member(member=member, kind=Notification.Kind.MEMBER_WARNED)
     return True
 
 

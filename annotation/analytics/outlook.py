@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from django.core.cache import cache
 from django.db import connection
@@ -115,7 +116,7 @@ def _at_work(project: Project) -> list[tuple[int, Worker]]:
 def reach(project: Project, users: Collection[int], items: Collection[int] | None = None) -> Coverage:
     """What these members can give to a project's queue, or to some of its items, if they go on until it has nothing for them.
     Two queries."""
-    values = {
+    values: dict[str, Any] = {
         "project": project.pk,
         "users": sorted(users),
         "items": items if items is None else sorted(items),
