@@ -29,7 +29,7 @@ class Notification(models.Model):
         ROUND_FAILED = "round_failed", _("A round failed")
         ROUND_DONE = "round_done", _("A round is done")
         QUEUE_EMPTY = "queue_empty", _("A round waits for judgments, and the queue is empty")
-        RUN_FAILED = "run_failed", _("A run failed; its page says what to do")
+        RUN_FAILED = "run_failed", _("A run failed")
         RUN_DONE = "run_done", _("Your run is done")
         IMPORT_DONE = "import_done", _("Your import is done")
         IMPORT_FAILED = "import_failed", _("Your import failed")

@@ -132,4 +132,4 @@ class RunNotificationTests(RoundTestCase):
         run = self.claimed()
         finish_run(run, state=Run.State.FAILED, error="No space left.")
         (digest,) = notifications.take_digests()
-        assert f"A run failed; its page says what to do: {run}: No space left." in digest.body
+        assert f"A run failed: {run}: No space left." in digest.body
