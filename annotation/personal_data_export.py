@@ -22,6 +22,7 @@ from annotation.models import (
     Invitation,
     Judgment,
     Message,
+    Notification,
     OpinionSet,
     Response,
     Skip,
@@ -147,8 +148,10 @@ def _messages(user: User) -> Iterator[Record]:
 
 
 def _notifications(user: User) -> Iterator[Record]:
+    """What the user was told; without the names of the people whom it was about."""
     names = ("kind", "project__slug", "subject", "count", "created_at", "read_at")
-    return _batches(user.notifications.values("id", *names))
+    for row in _batches(user.notifications.values("id", *names)):
+        yield row | {"subject": ""} if row["kind"] in Notification.ABOUT_PEOPLE else row
 
 
 def _assigned(user: User) -> Iterator[Record]:

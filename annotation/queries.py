@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from annotation.db import prepared_statements
 from annotation.db.prepared_statements import Columns
+from annotation.eligibility import BATCHES_OF_OTHERS
 from annotation.logic.questions import Question, stored_questions
 from annotation.models import (
     Batch,
@@ -143,16 +144,6 @@ def rough_count(count: int) -> str:
     return _("up to %(n)s") % {"n": ROUGHLY[-1]} if least is None else _("over %(n)s") % {"n": least}
 
 
-# the ids of a project's batches that are open and not overdue: their slots are reserved
-ACTIVE_BATCHES = """
-    SELECT batch.id FROM annotation_batch AS batch
-    WHERE batch.project_id = {project} AND batch.closed_at IS NULL AND batch.due_at > statement_timestamp()
-"""
-# those of them that a user is not in
-BATCHES_OF_OTHERS = f"""{ACTIVE_BATCHES}
-      AND NOT EXISTS (SELECT FROM annotation_batchmember AS person
-                      WHERE person.batch_id = batch.id AND person.user_id = {{user}})
-"""
 # How many items a member can still judge. It reads slots in the order of the claim, so that the claim's index serves it
 # too, and stops after %(many)s slots: beyond them it is enough to know that there are many.
 ITEMS_LEFT = f"""

@@ -343,9 +343,19 @@ def report_values(report: dict[str, Any]) -> list[LabelledValue]:
     )
 
 
-def report_title(config: dict[str, Any]) -> str:
-    """Which prompts a report covers: an evaluation can cover all of them."""
-    return gettext("On every prompt") if config.get("split") == "all" else gettext("On held-out prompts")
+def report_title(config: dict[str, Any], inputs: dict[str, Any]) -> str:
+    """Which judgments a report covers: an evaluation can cover all prompts; in a round it covers only judgments that are new
+    since the one before (`after`), and the second reward model is measured on what the first one learns (`swap`)."""
+    is_new = bool(inputs.get("after"))
+    if config.get("split") == "all":
+        return gettext("On new judgments of every prompt") if is_new else gettext("On every prompt")
+    if inputs.get("swap"):
+        return (
+            gettext("On new judgments of training prompts, which this model did not learn from")
+            if is_new
+            else gettext("On training prompts, which this model did not learn from")
+        )
+    return gettext("On new judgments of held-out prompts") if is_new else gettext("On held-out prompts")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotation import audit
-from annotation.actions import chats, items
+from annotation.actions import chats, items, notifications
 from annotation.actions.batches import leave_batches
 from annotation.actions.erasures import request_erasure
 from annotation.actions.members import ERASED, MemberError, require_other_lead
@@ -106,6 +106,7 @@ def _delete_personal_data(user: User) -> None:
     Draft.objects.filter(annotator=user).delete()
     user.saved_views.all().delete()
     user.notifications.all().delete()
+    notifications.forget_person(user)
     Slot.objects.filter(annotator=user).release()
     kind = ContentType.objects.get_for_model(User)
     LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).delete()

@@ -16,11 +16,11 @@ from django.utils.translation import gettext as _
 from annotation import audit, events
 from annotation.actions import notifications
 from annotation.analytics.item_search import Search, search_items
+from annotation.eligibility import ACTIVE_BATCHES
 from annotation.logic.limits import MAX_BATCH_ITEMS
 from annotation.logic.storable_text import storage_problem
 from annotation.logic.translation import format_number
 from annotation.models import Batch, BatchMember, Notification, Project, Slot, User
-from annotation.queries import ACTIVE_BATCHES
 
 MAX_NAME_CHARS = Batch._meta.get_field("name").max_length or 0
 DUE_SOON = timedelta(hours=24)

@@ -13,12 +13,13 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotation import audit, events
-from annotation.actions import import_rows, worker_jobs
+from annotation.actions import import_rows, notifications, worker_jobs
 from annotation.actions.import_rows import ImportReport, ParsedRow
 from annotation.actions.uploads import (
     UploadError,
@@ -34,7 +35,7 @@ from annotation.imports.conversion import Converter, UnknownJudge
 from annotation.imports.dataset_formats import NotComparable
 from annotation.imports.file_rows import FileError, FileRow
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
-from annotation.models import Import, Project
+from annotation.models import Import, Notification, Project
 from annotation.store import StoreError
 
 log = logging.getLogger(__name__)
@@ -335,15 +336,24 @@ def _complete(upload: Import, report: ImportReport, unit: str) -> None:
         )
 
 
+@transaction.atomic
 def _finish(upload: Import, state: str, *, unless_cancelled: bool = False, **report: Any) -> bool:
     bytes_done = F("bytes") if state == State.DONE else F("bytes_done")
     finished = worker_jobs.finish(
         upload, state, unless_cancelled=unless_cancelled, report=report, bytes_done=bytes_done
     )
     if finished:
+        _notify(upload)
         transaction.on_commit(lambda: delete_file(upload))
         _announce(upload)
     return finished
+
+
+def _notify(upload: Import) -> None:
+    kind = Notification.Kind.IMPORT_DONE if upload.state == State.DONE else Notification.Kind.IMPORT_FAILED
+    if upload.state != State.CANCELLED:
+        url = reverse("import-preview", args=[upload.project.slug, upload.pk])
+        notifications.notify_of_job(job=upload, kind=kind, url=url, subject=upload.name)
 
 
 def sweep() -> None:

@@ -20,9 +20,9 @@ from annotation import opaque
 from annotation.actions import qualification
 from annotation.actions.queue import QueueError
 from annotation.db import prepared_statements
+from annotation.eligibility import ACTIVE_BATCHES, BATCHES_OF_OTHERS, NEW_TO_ANNOTATOR
 from annotation.logic.judgment_input import EXTRA_QUESTIONS
 from annotation.models import Judgment, Project, Slot, User
-from annotation.queries import ACTIVE_BATCHES, BATCHES_OF_OTHERS
 
 _random = random.SystemRandom()
 
@@ -111,22 +111,6 @@ class Lease:
 
 # --- claiming -------------------------------------------------------------------------------------------------
 
-# An annotator never gets an item in which they have a slot, a judgment, a skip or an answer of their own. OFFSET 0 keeps
-# PostgreSQL from turning these into joins, which would begin with everything that the annotator ever judged.
-NEW_TO_ANNOTATOR = """
-    NOT EXISTS (SELECT FROM annotation_slot AS other
-                WHERE other.item_id = {item} AND other.annotator_id = %(annotator)s OFFSET 0)
-    AND NOT EXISTS (SELECT FROM annotation_judgment AS judgment
-                    WHERE judgment.item_id = {item} AND judgment.annotator_id = %(annotator)s
-                      AND judgment.supersedes_id IS NULL OFFSET 0)
-    AND NOT EXISTS (SELECT FROM annotation_skip AS skip
-                    WHERE skip.item_id = {item} AND skip.annotator_id = %(annotator)s OFFSET 0)
-    AND NOT ((SELECT writes FROM member) AND EXISTS (
-        SELECT FROM annotation_candidate AS candidate
-        JOIN annotation_response AS response ON response.id = candidate.response_id
-        JOIN annotation_author AS author ON author.id = response.author_id
-        WHERE candidate.item_id = {item} AND author.user_id = %(annotator)s OFFSET 0))
-"""
 MEMBER = """
 member AS (
     SELECT role <> 'annotator' AS reviews, paused_at IS NOT NULL AS paused, paused_reason,

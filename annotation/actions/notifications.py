@@ -16,15 +16,21 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotation.models import Member, Notification, Project, User
+from annotation.models import Import, Member, Notification, Project, SnapshotJob, User
 
 Kind = Notification.Kind
 
-EMAILED = (Kind.REPLY, Kind.BATCH, Kind.BATCH_DUE, Kind.BATCH_OVERDUE, Kind.REMINDER)
+EMAILED = (
+    *(Kind.REPLY, Kind.BATCH, Kind.BATCH_DUE, Kind.BATCH_OVERDUE, Kind.REMINDER),
+    *(Kind.ROUND_HELD, Kind.ROUND_FAILED, Kind.RUN_FAILED),
+)
 """What is reported by e-mail, where a user has not turned that off."""
 DIGEST_INTERVAL = timedelta(hours=1)
+MAX_SUBJECT = Notification._meta.get_field("subject").max_length or 0
 RETENTION = timedelta(days=90)
 """How long read notifications are stored."""
+LONG_JOB = timedelta(seconds=30)
+"""Whoever starts a job that takes no longer sees its end on its page."""
 MAX_DIGESTS, MAX_DIGEST_LINES = 200, 20
 
 # an unread one of the same kind and page is renewed instead, and counts one more
@@ -46,7 +52,7 @@ def notify(*, users: Collection[int], kind: Kind, project: Project, url: str, su
         "users": sorted(users),
         "kind": kind.value,
         "project": project.pk,
-        "subject": subject,
+        "subject": _shortened(subject),
         "url": url,
     }
     with connection.cursor() as cursor:
@@ -54,11 +60,54 @@ def notify(*, users: Collection[int], kind: Kind, project: Project, url: str, su
 
 
 def notify_roles(
-    *, roles: Collection[str], kind: Kind, project: Project, url: str, but: User, subject: str = ""
+    *,
+    roles: Collection[str],
+    kind: Kind,
+    project: Project,
+    url: str,
+    but: User | None = None,
+    subject: str = "",
 ) -> None:
     """Notify the project's members in some roles, except for one: who did it."""
-    users = project.members.filter(role__in=roles).exclude(user=but).values_list("user", flat=True)
-    notify(users=list(users), kind=kind, project=project, url=url, subject=subject)
+    members = project.members.filter(role__in=roles)
+    if but is not None:
+        members = members.exclude(user=but)
+    notify(
+        users=list(members.values_list("user", flat=True)),
+        kind=kind,
+        project=project,
+        url=url,
+        subject=subject,
+    )
+
+
+def notify_leads(*, kind: Kind, project: Project, url: str, subject: str) -> None:
+    """Notify a project's leads of something that nobody did: the rules, a worker, a round."""
+    notify_roles(roles=(Member.Role.LEAD,), kind=kind, project=project, url=url, subject=subject)
+
+
+def notify_leads_of_member(*, member: Member, kind: Kind) -> None:
+    """Notify a project's leads of a member (`Notification.ABOUT_PEOPLE`), on the member's page."""
+    name = member.user.username
+    url = reverse("annotator", args=[member.project.slug, name])
+    notify_leads(kind=kind, project=member.project, url=url, subject=name)
+
+
+def notify_of_job(*, job: Import | SnapshotJob, kind: Kind, url: str, subject: str) -> None:
+    """Notify whoever started a job of its end, if it took long (`LONG_JOB`)."""
+    if (job.finished_at or timezone.now()) - job.created_at >= LONG_JOB:
+        notify(users=[job.created_by_id], kind=kind, project=job.project, url=url, subject=subject)
+
+
+def forget_person(user: User) -> None:
+    """Delete what leads were told of a person."""
+    Notification.objects.filter(
+        kind__in=Notification.ABOUT_PEOPLE, subject=_shortened(user.username)
+    ).delete()
+
+
+def _shortened(subject: str) -> str:
+    return subject if len(subject) <= MAX_SUBJECT else subject[: MAX_SUBJECT - 1] + "…"
 
 
 def notify_member(*, member: Member, kind: Kind) -> None:

@@ -63,7 +63,10 @@ def resume(*, member: Member, actor: User) -> None:
     if waived:
         locked.qualified_at = timezone.now()
     locked.paused_at, locked.paused_reason, locked.warned_at, locked.warning = None, "", None, ""
-    locked.save(update_fields=["qualified_at", "paused_at", "paused_reason", "warned_at", "warning"])
+    locked.marked_for = []
+    locked.save(
+        update_fields=["qualified_at", "paused_at", "paused_reason", "warned_at", "warning", "marked_for"]
+    )
     _record("member.resumed", member, actor, "", qualified=waived)
     notifications.notify_member(member=member, kind=Notification.Kind.RESUMED)
 
@@ -213,32 +216,50 @@ def measurement(stats: AnnotatorStats, measure: str) -> Measurement | None:
 
 
 def apply_rules() -> int:
-    """Apply the rules of every project in which somebody judged lately. Returns how many annotators were warned or paused."""
+    """Apply the rules of every project in which somebody judged lately, and tell leads who stands out. Returns how many
+    annotators were warned or paused."""
     since = timezone.now() - LOOK_BACK
     active = Judgment.objects.filter(created_at__gte=since).values("project")
-    return sum(
-        apply_to_project(project)
-        for project in Project.objects.filter(rules__isnull=False, pk__in=active).distinct()
-    )
+    return sum(apply_to_project(project) for project in Project.objects.filter(pk__in=active))
 
 
 def apply_to_project(project: Project) -> int:
     """Warn and pause the project's annotators by its rules. Returns how many. An annotator whose pause or warning a lead
-    lifted is measured by their judgments since then."""
+    lifted is measured by their judgments since then. The leads are told, and also of those who stand out for a new reason."""
     rules = list(project.rules.order_by("action", "measure"))
     with worker_memory():
         measured = _stats_to_judge_by(project)
-    return sum(any(_apply(rule, stats) for rule in rules) for stats in measured)
+    affected = 0
+    for stats in measured:
+        with transaction.atomic():
+            told = any(_apply(rule, stats) for rule in rules)
+            _mark(stats, told=told)
+        affected += told
+    return affected
 
 
 def _stats_to_judge_by(project: Project) -> list[AnnotatorStats]:
-    """Of annotators who are at work, since a lead has lifted their pause or warning, if one has."""
+    """Of the annotators who are not paused: since a lead has lifted their pause or warning, if one has."""
     lifted = _lifted_at(project)
     return [
         _stats_since(project, stats, lifted[stats.user.pk]) if stats.user.pk in lifted else stats
         for stats in annotator_stats(project, NO_FILTERS)
         if stats.member and stats.member.role == Member.Role.ANNOTATOR and not stats.member.paused_at
     ]
+
+
+def _mark(stats: AnnotatorStats, *, told: bool) -> None:
+    """Store for which reasons a member stands out, and tell the leads of new ones, unless they are `told` of the member
+    anyway."""
+    member = stats.member
+    if member is None:
+        return
+    reasons = sorted({*member.marked_for, *(outlier.reason.value for outlier in stats.outliers)})
+    if reasons == sorted(member.marked_for):
+        return
+    unchanged = Member.objects.filter(pk=member.pk, marked_for=member.marked_for)
+    if unchanged.update(marked_for=reasons) and not told:
+        notifications.notify_leads_of_member(member=member, kind=Notification.Kind.STANDS_OUT)
 
 
 def _stats_since(project: Project, stats: AnnotatorStats, since: datetime) -> AnnotatorStats:
@@ -252,10 +273,14 @@ def _apply(rule: Rule, stats: AnnotatorStats) -> bool:
     if member is None or sentence is None:
         return False
     if rule.action == Rule.Action.PAUSE:
-        return pause(member=member, reason=sentence, actor=None)
+        if not pause(member=member, reason=sentence, actor=None):
+            return False
+        notifications.notify_leads_of_member(member=member, kind=Notification.Kind.MEMBER_PAUSED)
+        return True
     if member.warned_at:
         return False
     warn(member=member, reason=sentence, actor=None)
+    notifications.notify_leads_of_member(member=member, kind=Notification.Kind.MEMBER_WARNED)
     return True
 
 

@@ -6,14 +6,15 @@ import logging
 from contextlib import suppress
 
 from django.db import IntegrityError, transaction
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from annotation.actions import worker_jobs
+from annotation.actions import notifications, worker_jobs
 from annotation.actions.snapshots import SnapshotError, add_snapshot, create_snapshot, next_number, write_file
 from annotation.actions.worker_jobs import MAX_ATTEMPTS, Cancelled, Heartbeat, WorkerStops
 from annotation.analytics import figures
 from annotation.db.consistent_read import consistent_read
-from annotation.models import Project, Snapshot, SnapshotJob, User
+from annotation.models import Notification, Project, Snapshot, SnapshotJob, User
 from annotation.queries import count_rows
 from annotation.store import StoreError, store
 
@@ -85,7 +86,7 @@ def run_job(job: SnapshotJob) -> None:
     are written; its row, its number and the job's final state are written in one short transaction afterwards. A worker that
     dies leaves no snapshot behind, and the next one starts from the beginning."""
     if job.attempt > MAX_ATTEMPTS:
-        worker_jobs.finish(job, State.FAILED, error=_("Its worker died %(n)s times.") % {"n": MAX_ATTEMPTS})
+        _fail(job, _("Its worker died %(n)s times.") % {"n": MAX_ATTEMPTS})
         return
     project = job.project
     try:
@@ -118,15 +119,27 @@ def run_job(job: SnapshotJob) -> None:
                     with suppress(StoreError):
                         store().delete(file.uri)
                     raise Cancelled
+                _notify(job, Notification.Kind.SNAPSHOT_DONE, str(snapshot))
     except Cancelled:
         worker_jobs.finish(job, State.CANCELLED)
     except WorkerStops:
         worker_jobs.requeue(job, TASK)
     except (SnapshotError, StoreError) as error:
-        worker_jobs.finish(job, State.FAILED, error=str(error))
+        _fail(job, str(error))
     except Exception as error:
         log.exception("snapshot job %s failed", job.pk)
-        worker_jobs.finish(job, State.FAILED, error=f"{type(error).__name__}: {error}")
+        _fail(job, f"{type(error).__name__}: {error}")
+
+
+@transaction.atomic
+def _fail(job: SnapshotJob, error: str) -> None:
+    if worker_jobs.finish(job, State.FAILED, error=error):
+        _notify(job, Notification.Kind.SNAPSHOT_FAILED, job.note)
+
+
+def _notify(job: SnapshotJob, kind: Notification.Kind, subject: str) -> None:
+    url = reverse("snapshots", args=[job.project.slug])
+    notifications.notify_of_job(job=job, kind=kind, url=url, subject=subject)
 
 
 def sweep() -> None:

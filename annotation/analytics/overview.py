@@ -51,7 +51,7 @@ def queue_status(
         "percent": now.percent,
         "eta": ahead.time_text,
         "outlook": ahead.sentence if now.total else "",
-        "is_idle": ahead.is_idle,
+        "needs_people": ahead.needs_people,
         "working": [{"name": worker.name, "recent": worker.recent} for worker in ahead.workers],
     }
 

@@ -48,6 +48,10 @@ class ProgressOut(serializers.Serializer[Any]):
     )
     eta_low_s = serializers.FloatField(allow_null=True, help_text="Of the 95% interval of `eta_s`.")
     eta_high_s = serializers.FloatField(allow_null=True)
+    out_of_reach = serializers.IntegerField(
+        help_text="Judgments that are left and that nobody who works now can give: each needs a person who has not judged,"
+        " skipped or written something of its item, and may get it."
+    )
 
 
 FOR_LEADS = (
@@ -199,6 +203,7 @@ def _detail(project: Project, role: str) -> dict[str, Any]:
             "eta_s": estimate.seconds if estimate else None,
             "eta_low_s": estimate.low if estimate else None,
             "eta_high_s": estimate.high if estimate else None,
+            "out_of_reach": ahead.out_of_reach,
         },
         "guideline": guideline.text if guideline else None,
         "guideline_version": guideline.number if guideline else None,

@@ -123,7 +123,11 @@ class DisplayForm(forms.ModelForm):
     class Meta:
         model = User
         fields = ("time_zone", "language", "email_notifications")
-        labels = {"email_notifications": gettext_lazy("E-mail me about replies, batches and reminders")}
+        labels = {
+            "email_notifications": gettext_lazy(
+                "E-mail me about replies, batches and reminders; as a lead, about rounds and runs that need me"
+            )
+        }
         help_texts = {
             "email_notifications": gettext_lazy("At most one e-mail an hour, to your confirmed address.")
         }

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
@@ -68,7 +69,8 @@ class User(AbstractUser):
     )
     language = models.CharField(max_length=10, blank=True, help_text="Empty: as the browser asks.")
     email_notifications = models.BooleanField(
-        default=True, help_text="Whether replies, batches and reminders are reported by e-mail."
+        default=True,
+        help_text="Whether what concerns their work is reported by e-mail (`notifications.EMAILED`).",
     )
     digest_at = models.DateTimeField(null=True, editable=False, help_text="When the last digest was sent.")
 
@@ -125,6 +127,14 @@ class Member(models.Model):
     paused_reason = models.CharField(max_length=MAX_REASON_CHARS, blank=True)
     warned_at = models.DateTimeField(null=True, blank=True)
     warning = models.CharField(max_length=MAX_REASON_CHARS, blank=True, help_text="Shown above their work.")
+    # each is reported to leads once, until they lift a pause or a warning
+    marked_for = ArrayField(
+        models.CharField(max_length=9),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="The reasons for which they stood out so far.",
+    )
 
     class Meta:
         constraints = [

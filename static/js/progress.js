@@ -10,7 +10,7 @@ function showQueue(queue) {
   setText("percent", queue.percent);
   setText("eta", queue.eta || "–");
   setText("outlook", queue.outlook);
-  for (const link of document.querySelectorAll('[data-live="remind"]')) link.hidden = !queue.is_idle;
+  for (const link of document.querySelectorAll('[data-live="remind"]')) link.hidden = !queue.needs_people;
   for (const bar of document.querySelectorAll('[data-live="bar"]')) {
     bar.max = queue.total || 1;
     bar.value = queue.done;
@@ -46,7 +46,7 @@ if (page) {
     const queue = event.kind === "queue" ? event.queue : null;
     if (queue) showQueue(queue);
     // the loop's own counts come with the page's next part; the first message only repeats what the page shows
-    if (!queue || (previous !== null && (queue.done !== previous.done || queue.total !== previous.total || queue.is_idle !== previous.is_idle))) {
+    if (!queue || (previous !== null && (queue.done !== previous.done || queue.total !== previous.total || queue.needs_people !== previous.needs_people))) {
       document.body.dispatchEvent(new CustomEvent("projectchanged"));
     }
     if (queue) previous = queue;

@@ -48,9 +48,10 @@ class OutlookTests(PalateTestCase):
         builders.age_judgments(self.project, minutes=12)
         ahead = outlook(self.project)
         assert ahead.time_left
-        assert 54 / 6 * 12 * 60 * 0.9 < ahead.time_left.seconds < 54 / 6 * 12 * 60 * 1.1
+        assert 24 / 6 * 12 * 60 * 0.9 < ahead.time_left.seconds < 24 / 6 * 12 * 60 * 1.1
         assert "1 person is judging, about" in ahead.sentence
-        assert "54 more judgments take" in ahead.sentence
+        assert "24 more judgments take" in ahead.sentence, "of each of the 30 items one"
+        assert "30 more judgments need people other than bob." in ahead.sentence
 
     def test_who_only_chats_takes_nothing_from_the_queue(self) -> None:
         self.judge(6)
@@ -90,6 +91,24 @@ class OutlookTests(PalateTestCase):
             (
                 Outlook(600, workers, now),
                 "2 people are judging, about 60 an hour together: 600 more judgments take 7 to 14 hours, if they go on.",
+            ),
+            (
+                Outlook(9, (Worker("bob", 2, 4), Worker("erin", 0, 0)), now, within_reach=6),
+                (
+                    "2 people are judging, and 6 judgments are left. How long they take can be told after 5 judgments. "
+                    "3 more judgments need people other than bob and erin."
+                ),
+            ),
+            (
+                Outlook(1, tuple(Worker(name, 9, 9, items_left=0) for name in "abcde"), now, within_reach=0),
+                (
+                    "The queue has no more for those at work: "
+                    "1 judgment is left that needs a person other than a, b, c and 2 more at work."
+                ),
+            ),
+            (
+                Outlook(2, (Worker("bob", 9, 9, able=False),), now),
+                "Nobody judges what is in the queue, as those at work are paused or not qualified: 2 judgments are left.",
             ),
         ):
             with self.subTest(text):

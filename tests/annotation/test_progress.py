@@ -27,8 +27,9 @@ class ProgressTests(AccessTestCase):
         assert (status["total"], status["done"], status["left"], status["leased"]) == (4, 1, 3, 1)
         assert status["working"] == [{"name": "bob", "recent": 1}]
         assert status["eta"] == ""
-        assert "1 person is judging, and 3 judgments are left." in status["outlook"]
-        self.assertContains(response, "1 person is judging, and 3 judgments are left.")
+        assert "1 person is judging, and 2 judgments are left." in status["outlook"]
+        assert "1 more judgment needs a person other than bob." in status["outlook"]
+        self.assertContains(response, "1 person is judging, and 2 judgments are left.")
         assert response.context["judged"] == 1
         self.assertContains(response, "The answers are the same")
 

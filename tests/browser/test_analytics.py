@@ -64,6 +64,12 @@ def test_a_lead_reminds_people_while_nobody_judges_and_sees_when_somebody_does(
     expect(page.get_by_text("1 person was reminded.")).to_be_visible()
     elsewhere(builders.judgment, project, User.objects.get(username="bob"))
     expect(page.locator('[data-live="outlook"]')).to_contain_text("1 person is judging")
+    expect(page.locator('[data-live="outlook"]')).to_contain_text(
+        "4 more judgments need people other than bob."
+    )
+    expect(page.get_by_role("link", name="Remind people")).to_be_visible()
+    elsewhere(builders.judgment, project, User.objects.get(username="erin"))
+    expect(page.locator('[data-live="outlook"]')).to_contain_text("2 people are judging")
     expect(page.get_by_role("link", name="Remind people")).to_be_hidden()
     page.goto(reverse("remind", args=[project.slug]))
     expect(page.get_by_label("bob")).to_be_disabled()

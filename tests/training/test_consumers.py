@@ -268,7 +268,7 @@ async def test_the_queue_is_sent_again_where_nothing_happens(
     async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
         first, again = [(await page.next_of("queue"))["queue"] for _ in range(2)]
     assert first == again
-    assert first["is_idle"]
+    assert first["needs_people"]
 
 
 async def test_a_project_forwards_other_events(queue: Project) -> None:

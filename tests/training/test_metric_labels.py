@@ -41,8 +41,20 @@ def test_only_numbers_are_listed_in_a_fixed_order_and_unknown_ones_last() -> Non
 def test_a_report_s_accuracy_is_not_that_of_training() -> None:
     (metric,) = metric_labels.report_values({"accuracy": 0.7})
     assert metric.description.startswith("How often it agrees with people on the pairs")
-    assert metric_labels.report_title({"split": "all"}) == "On every prompt"
-    assert metric_labels.report_title({"split": "held_out"}) == "On held-out prompts"
+    for split, inputs, title in (
+        ("all", {}, "On every prompt"),
+        ("all", {"after": 7}, "On new judgments of every prompt"),
+        ("held_out", {}, "On held-out prompts"),
+        ("held_out", {"after": 0}, "On held-out prompts"),
+        ("held_out", {"after": 7}, "On new judgments of held-out prompts"),
+        ("held_out", {"swap": True}, "On training prompts, which this model did not learn from"),
+        (
+            "held_out",
+            {"swap": True, "after": 7},
+            "On new judgments of training prompts, which this model did not learn from",
+        ),
+    ):
+        assert metric_labels.report_title({"split": split}, inputs) == title
 
 
 def test_rows_without_pairs_are_left_out() -> None:

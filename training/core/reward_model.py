@@ -79,11 +79,23 @@ class RewardModel(nn.Module):
             name: hidden @ weight - bias for name, weight, bias in heads
         }
 
+    @torch.no_grad()
+    def round_weights(self) -> None:
+        """Round trunk and head to the type in which `save` stores them: what is measured then is what others load."""
+        for weight in (*self.trunk.parameters(), self.weight):
+            weight.copy_(weight.to(self.stored_dtype).to(weight.dtype))
+
+    @property
+    def stored_dtype(self) -> torch.dtype:
+        """The type that the trunk had where it was loaded from."""
+        dtype: torch.dtype = getattr(self.trunk, "stored_dtype", self.trunk.dtype)
+        return dtype
+
     def save(self, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         """Write a directory that `load_reward_model` reads, and transformers as a sequence classifier with one label. Its head
         has no bias, so its logit is the reward plus `reward_bias` of its config.
 
-        Trunk and head are converted, in place, to the type that the trunk had where it was loaded from.
+        Trunk and head are converted, in place, to `stored_dtype`.
         """
         padding = find_padding_token(tokenizer)
         if padding is not None:
@@ -95,7 +107,7 @@ class RewardModel(nn.Module):
             classifier = classifier_type(self.trunk)(config)
         setattr(classifier, classifier.base_model_prefix, self.trunk)
         classifier.score.weight = nn.Parameter(self.weight.detach()[None])
-        classifier.to(getattr(self.trunk, "stored_dtype", self.trunk.dtype)).save_pretrained(folder)
+        classifier.to(self.stored_dtype).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if self.criteria:
             weights = torch.stack([weight.detach() for weight in self.criterion_weights])

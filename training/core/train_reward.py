@@ -125,6 +125,8 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
         loop.step({"loss": loss, "accuracy": accuracy}, tokens=sum(group.encoded.tokens for group in batch))
         evaluate_if_due()
 
+    if not loop.has_adapters:
+        model.round_weights()
     if not config.safety_weight:  # with a safety loss 0 separates safe from unsafe, and must stay where it is
         centre_rewards(model, training[:REFERENCE_PROMPTS], passes, loop.raise_if_stopped)
     report = held_out_report() | {"bias": float(model.bias)}

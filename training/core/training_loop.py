@@ -224,6 +224,11 @@ class TrainingLoop:
             },
         )
 
+    @property
+    def has_adapters(self) -> bool:
+        """Whether `write_output` is still to merge adapters, after the last batch: with several processes."""
+        return bool(self.config.lora_rank and self._sharded)
+
     def _finalize_model(self) -> None:
         """Merge the adapters of a model that is not sharded. It is saved before, as a checkpoint holds adapters and shards."""
         if self._is_finalized or not (self._sharded or self.config.lora_rank):

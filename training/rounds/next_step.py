@@ -149,7 +149,7 @@ def next_step(status: LoopStatus) -> NextStep:
         return _with_imported(status)
     if status.queue.total == 0:
         return _first_answers(status)
-    if status.round and status.awaited.people and status.awaited.is_idle:
+    if status.round and status.awaited.people and status.awaited.needs_people:
         return NextStep(f"{status.round}: {status.awaited.sentence}", _("Remind people"), "remind")
     if status.round:
         text = status.awaited.sentence or _(status.round.current_step["title"])
@@ -278,6 +278,8 @@ def _judging(status: LoopStatus) -> NextStep:
             status.queue.left,
         )
         return NextStep(text % {"n": format_number(status.queue.left)}, _("Invite people"), "members")
-    if status.outlook.is_idle:
+    if status.outlook.needs_people and not status.annotators:
+        return NextStep(status.outlook.sentence, _("Invite people"), "members")
+    if status.outlook.needs_people:
         return NextStep(status.outlook.sentence, _("Remind people"), "remind")
     return NextStep(status.outlook.sentence, _("View the progress"), "progress")

@@ -25,6 +25,7 @@ from training.configs import ConfigError
 from training.errors import RunError, describe_error
 from training.models import Loop, Round, Run, is_failed
 from training.rounds.loops import check_principles
+from training.rounds.notices import notify_leads_of_round
 from training.rounds.plan import draft_round
 from training.rounds.steps import step_of
 from training.rounds.steps.base import RunStep
@@ -88,9 +89,14 @@ def _advance_once(round_id: int) -> bool:
             result = step.check(round)
             if result.advance:
                 _move_to_next_step(round)
+                if round.state == Round.State.DONE:
+                    notify_leads_of_round(round)
                 return round.state == Round.State.WORKING
             if (result.state, result.reason) != (round.state, round.error):
+                before = round.state
                 _set_state(round, result.state, result.reason)
+                if round.state != before:
+                    notify_leads_of_round(round)
             return False
     except DatabaseError:
         raise  # nothing was changed; the next message or sweep tries again
@@ -101,6 +107,7 @@ def _advance_once(round_id: int) -> bool:
             if round is not None:
                 reason = f"{_(round.current_step['title'])}: {describe_error(error)}"
                 _set_state(round, Round.State.FAILED, reason)
+                notify_leads_of_round(round)
         return False
 
 

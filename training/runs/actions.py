@@ -24,7 +24,7 @@ from training.registry import model_sources
 from training.registry.actions import current_model
 from training.registry.model_size import default_settings
 from training.runs.ai_inputs import check_answers, opinion_inputs, used_constitution
-from training.runs.alerts import notify_of_run
+from training.runs.alerts import report_end
 from training.runs.input_checks import check_inputs, check_snapshot, choose_imported
 from training.runs.kinds import LEARNS_JUDGMENTS, MAY_BE_SERVED
 from training.runs.queries import waiting
@@ -319,8 +319,7 @@ def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None,
             run.refresh_from_db()
             _announce_state(run)
             _wake_round(run)
-            if state == Run.State.FAILED:
-                notify_of_run("run.failed", run, error=error)
+            report_end(run)
             log.info("run %s is %s", run.pk, state)
     return bool(finished)
 

@@ -1,4 +1,4 @@
-"""Webhook messages about runs, and finding the runs that are stuck."""
+"""What webhooks and people are told of runs, and finding the runs that are stuck."""
 
 from __future__ import annotations
 
@@ -9,13 +9,30 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from annotation.actions import webhook_delivery
+from annotation.actions import notifications, webhook_delivery
+from annotation.models import Notification
 from training.models import Run
 
 
 def notify_of_run(event: str, run: Run, **data: Any) -> None:
     """Write a message about a run, in the current transaction."""
     webhook_delivery.notify(run.project, event, run=run.pk, kind=run.kind, round=run.round_id, **data)
+
+
+def report_end(run: Run) -> None:
+    """Report a run that has just ended, in the current transaction: a failed one to webhooks and leads, one that is done to
+    whoever started it. People are not told of the runs of a round: the round tells them."""
+    if run.state == Run.State.FAILED:
+        notify_of_run("run.failed", run, error=run.error)
+    if run.round_id is not None:
+        return
+    project, url = run.project, run.get_absolute_url()
+    if run.state == Run.State.FAILED:
+        kind = Notification.Kind.RUN_FAILED
+        notifications.notify_leads(kind=kind, project=project, url=url, subject=f"{run}: {run.error}")
+    elif run.state == Run.State.DONE:
+        kind = Notification.Kind.RUN_DONE
+        notifications.notify(users=[run.created_by_id], kind=kind, project=project, url=url, subject=str(run))
 
 
 def report_stuck_runs() -> int:

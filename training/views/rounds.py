@@ -17,13 +17,15 @@ from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Judgment, Member, User
 from training.configs import ConfigError
 from training.errors import RunError, describe_error
-from training.models import Loop, Round, Run
+from training.models import Loop, ModelVersion, Round, Run
+from training.registry.actions import current_model
 from training.rounds import charts, transitions
 from training.rounds.evaluation import overoptimisation_warning
 from training.rounds.forms import LoopForm
 from training.rounds.gate_thresholds import describe_gates
 from training.rounds.plan import describe_learning_rates, draft_round
 from training.rounds.queries import rounds_of
+from training.rounds.queue_preview import describe_queue
 from training.rounds.recipes import RECIPES
 from training.rounds.schedule import new_judgments
 from training.rounds.settings import RoundSettings, settings_of
@@ -136,6 +138,7 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         except (RunError, ConfigError) as error:
             form.add_error(None, describe_error(error))
     draft = _draft(loop)
+    settings = settings_of(draft) if draft else RoundSettings()
     context = {
         "me": me,
         "project": me.project,
@@ -147,9 +150,12 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         "learning_rates": describe_learning_rates(draft) if draft else [],
         "price": describe_price(draft.estimate["run_seconds"]) if draft else "",
         "unknown_kinds": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
-        "gate_thresholds": describe_gates(settings_of(draft), draft.recipe)
-        if draft
-        else describe_gates(RoundSettings()),
+        "queue_texts": describe_queue(
+            loop.projects if loop else [me.project],
+            settings,
+            current_model(me.project, ModelVersion.Kind.POLICY),
+        ),
+        "gate_thresholds": describe_gates(settings, draft.recipe) if draft else describe_gates(settings),
     }
     return render(request, "training/round_new.html", context, status=422 if form.errors else 200)
 

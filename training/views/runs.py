@@ -267,7 +267,7 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         if name != "responses" or "answers" not in run.result
     }
     groups = [
-        (report_title(run.config), report_values(report)),
+        (report_title(run.config, run.inputs), report_values(report)),
         (
             _("At the end of the run"),
             labelled_values(run.result.get("metrics") or {}, without=NOT_IN_RESULTS),

@@ -96,6 +96,7 @@ class ProjectTests(EndpointTests, ApiTestCase, TestCase):
             "eta_s": None,
             "eta_low_s": None,
             "eta_high_s": None,
+            "out_of_reach": 0,
         }
         builders.items(self.project, 20, prefix="more")
         for _ in range(5):

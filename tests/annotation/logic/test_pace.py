@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,16 @@ def test_the_interval_narrows_with_what_was_counted_and_never_below_the_chance_o
     assert next_one
     assert many.high / many.low < 1.5 < few.high / few.low
     assert next_one.high / next_one.low > 10
+
+
+def test_who_has_nothing_left_makes_no_more() -> None:
+    bob, erin = Worker("bob", 60, 60, items_left=10), Worker("erin", 30, 60, items_left=100)
+    estimate = time_left(60, [bob, erin])
+    assert estimate
+    assert estimate.seconds == pytest.approx(3600 * (1 / 6 + (60 - 15) / 30))
+    assert time_left(110, [bob, erin]), "all that they have"
+    assert time_left(111, [bob, erin]) is None, "more than they have"
+    assert time_left(5, [replace(bob, items_left=0), replace(erin, judgments=0)]) is None
 
 
 @pytest.mark.parametrize(("made", "left"), [(8, 40), (40, 40), (60, 400)])

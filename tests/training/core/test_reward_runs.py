@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from tests.training.core.conftest import judgments, tiny_llama, write_job
 from tests.training.core.in_process import Recorded, curve, do_here
@@ -171,3 +172,31 @@ def test_a_reward_model_that_is_trained_further_is_centred_again(stopped_early, 
     again = write_job(tmp_path, "reward", judgments(24), model=str(folder / "output"), config=config)
     result, _ = do_here(again)
     assert result["report"]["bias"] == pytest.approx(stopped_early[1]["report"]["bias"], abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_report_is_that_of_the_model_as_it_is_stored(
+    dtype: torch.dtype, source: Path, tmp_path: Path, tokenizer
+):
+    """A model that is stored in 16 bits is trained in 32: an evaluation of what was stored gives the same numbers."""
+    base = AutoModelForCausalLM.from_pretrained(source).to(dtype)
+    base.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    config = {"batch_size": 6, "epochs": 2, "learning_rate": 3e-3, "max_length": 100}
+    trained = write_job(
+        tmp_path / "run", "reward", judgments(24), model=str(tmp_path / "base"), config=config
+    )
+    do_here(trained)
+    stored = load_file(trained / "output" / "model.safetensors")
+    assert {weight.dtype for weight in stored.values()} == {dtype}
+    settings = {"max_length": 100}
+    again = write_job(
+        tmp_path / "again", "evaluate", judgments(24), model=str(trained / "output"), config=settings
+    )
+    do_here(again)
+    first, second = (
+        json.loads((folder / "output" / "report.json").read_text()) for folder in (trained, again)
+    )
+    assert first["pairs"] == second["pairs"] > 0
+    for name in ("accuracy", "mean_chosen", "mean_rejected", "ece"):
+        assert second[name] == pytest.approx(first[name], abs=2e-6), name

@@ -78,11 +78,12 @@ WAIT = StepResult(advance=False)
 
 @dataclass(frozen=True)
 class Awaited:
-    """What a round waits for, in a sentence. people: the judgments of annotators, none of whom works now if it `is_idle`."""
+    """What a round waits for, in a sentence. people: the judgments of annotators. needs_people: those who work now cannot
+    give all of them."""
 
     sentence: str
     people: bool = False
-    is_idle: bool = False
+    needs_people: bool = False
 
 
 class Step(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -12,6 +13,7 @@ from annotation.logic.translation import format_number
 from annotation.models import Project, Snapshot
 from annotation.queries import progress
 from training.models import Round
+from training.rounds.notices import notify_of_empty_queue
 from training.rounds.settings import settings_of
 from training.rounds.steps.base import ADVANCE, WAIT, Awaited, Step, StepResult
 
@@ -38,11 +40,28 @@ class Collect(Step):
     does = "collect"
     can_retry = False
     waits_for_people = True
+    report_keys = ("queue_is_empty",)
 
     def check(self, round: Round) -> StepResult:
         new = count_new_judgments(round)
         pending = sum(progress(project).left for project in round.loop.projects)
-        return ADVANCE if new >= settings_of(round).judgments or (new and not pending) else WAIT
+        if new >= settings_of(round).judgments or (new and not pending):
+            return ADVANCE
+        self._report_empty_queue(round, is_empty=not pending)
+        return WAIT
+
+    @staticmethod
+    def _report_empty_queue(round: Round, *, is_empty: bool) -> None:
+        """Tell the leads once, until something comes into the queue: a round is looked at every few seconds."""
+        if is_empty == ("queue_is_empty" in round.report):
+            return
+        if is_empty:
+            round.report["queue_is_empty"] = timezone.now().isoformat()
+        else:
+            del round.report["queue_is_empty"]
+        round.save(update_fields=["report"])
+        if is_empty:
+            notify_of_empty_queue(round)
 
     def awaits(self, round: Round) -> Awaited:
         needed, new = settings_of(round).judgments, count_new_judgments(round)
@@ -56,7 +75,7 @@ class Collect(Step):
             text = _("New judgments: %(new)s of %(needed)s, or as many as the queue has. %(ahead)s")
         else:
             text = _("New judgments: %(new)s of %(needed)s. %(ahead)s")
-        return Awaited(text % values, people=True, is_idle=ahead.is_idle)
+        return Awaited(text % values, people=True, needs_people=ahead.needs_people)
 
 
 class Freeze(Step):

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotation.actions import queue
-from annotation.analytics.outlook import joint_outlook
+from annotation.analytics.outlook import outlook_of_items
 from annotation.logic.splits import digest
 from annotation.logic.translation import format_number
 from annotation.models import Prompt, Response, Slot
@@ -168,13 +168,13 @@ class HumanComparison(Step):
         return WAIT if self._pending(round).exists() else ADVANCE
 
     def awaits(self, round: Round) -> Awaited:
-        left, items = self._pending(round).count(), len(round.report.get("people_items", []))
-        ahead = joint_outlook([round.loop.project], at_most=left)
+        left, items = self._pending(round).count(), round.report.get("people_items", [])
+        ahead = outlook_of_items(round.loop.project, items, left)
         text = _(
             "Comparisons: %(items)s, judgments still missing: %(left)s. Annotators get them first. %(ahead)s"
         )
-        values = {"left": format_number(left), "items": format_number(items), "ahead": ahead.sentence}
-        return Awaited(text % values, people=True, is_idle=ahead.is_idle)
+        values = {"left": format_number(left), "items": format_number(len(items)), "ahead": ahead.sentence}
+        return Awaited(text % values, people=True, needs_people=ahead.needs_people)
 
     @staticmethod
     def _pending(round: Round) -> QuerySet[Slot]:
