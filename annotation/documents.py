@@ -19,7 +19,7 @@ SECTIONS = (
         _("Leads"),
         (
             *("loop", "own-model", "imports", "datasets", "quality", "compare", "training", "serving"),
-            *("ai-feedback", "demo"),
+            *("ai-feedback", "demo", "glossary"),
         ),
     ),
     (_("Programs"), ("api", "client", "job-format")),

@@ -144,7 +144,7 @@ class Candidate:
 @dataclass(frozen=True)
 class AnswerRating:
     """One annotator's rank, quality, safety and flags for one answer, and what the project's own questions asked: ratings by
-    key, and comments on passages."""
+    key, and comments on passages. `place`: where it stood on the annotator's screen, from 1; None where that is not known."""
 
     rank: int | None
     quality: int | None = None
@@ -152,6 +152,7 @@ class AnswerRating:
     flags: tuple[str, ...] = ()
     criteria: Mapping[str, int] = field(default_factory=dict)
     comments: Sequence[Mapping[str, Any]] = ()
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -311,8 +312,11 @@ def _judgments(item: Item, order: list[int]) -> tuple[list[ItemJudgment], list[J
         placed = {placement.response_id: placement for placement in judgment.placements.all()}
         if order and set(placed) == set(order):
             ratings = [
-                AnswerRating(p.rank, p.quality, p.safe, tuple(p.flags), p.criteria, p.comments)
-                for p in (placed[pk] for pk in order)
+                AnswerRating(
+                    *(p.rank, p.quality, p.safe, tuple(p.flags), p.criteria, p.comments),
+                    place=judgment.shown_order.index(pk) + 1,
+                )
+                for pk, p in ((pk, placed[pk]) for pk in order)
             ]
             complete.append(ItemJudgment(judgment.annotator.username, ratings, judgment))
     return complete, [judgment for judgment in judgments if judgment.demonstration is not None]

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotation.lists.choices import people, periods
 from annotation.lists.definition import Column, Filter, Key, ListDefinition, Text, Values
-from annotation.logic.ranking import in_words
+from annotation.logic.ranking import LETTERS, in_words
 from annotation.models import Judgment, Project
 
 
@@ -19,6 +19,12 @@ def order_in_words(judgment: Judgment) -> str:
     """`C > A = D > B`, by the letters that the item's page gives its answers."""
     ranks = {placement.response_id: placement.rank for placement in judgment.placements.all()}
     return in_words(ranks, sorted(judgment.shown_order))
+
+
+def screen_order(judgment: Judgment) -> str:
+    """`C A D B`: the same letters, as the answers stood on the annotator's screen."""
+    letter_of = dict(zip(sorted(judgment.shown_order), LETTERS, strict=False))
+    return " ".join(letter_of[pk] for pk in judgment.shown_order)
 
 
 def _rows(project: Project, values: Values) -> QuerySet[Judgment]:
@@ -49,6 +55,7 @@ JUDGMENTS = ListDefinition(
         Column("prompt_id", value=lambda judgment: judgment.item.prompt.external_id),
         Column("annotator", _("Annotator"), lambda judgment: judgment.annotator.pseudonym),
         Column("order", _("Judgment"), order_in_words),
+        Column("screen_order", value=screen_order),
         Column("degree", value=lambda judgment: judgment.degree),
         Column("rationale", value=lambda judgment: judgment.rationale),
         Column("seconds", _("Time"), lambda judgment: judgment.seconds, is_number=True),

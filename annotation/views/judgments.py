@@ -7,7 +7,7 @@ from django.http import HttpResponseBase
 from django.views.decorators.http import require_GET
 
 from annotation.access import Role, member_for
-from annotation.lists.judgments import JUDGMENTS, order_in_words
+from annotation.lists.judgments import JUDGMENTS, order_in_words, screen_order
 from annotation.lists.listing import Listing
 from annotation.views import HtmxRequest
 from annotation.views.lists import render_list
@@ -19,6 +19,6 @@ def judgments(request: HtmxRequest, slug: str) -> HttpResponseBase:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     listing = Listing(JUDGMENTS, me.project, request.GET)
     if "format" not in request.GET:
-        rows = [(row, order_in_words(row)) for row in listing.page.rows]
+        rows = [(row, order_in_words(row), screen_order(row)) for row in listing.page.rows]
         return render_list(request, me, listing, "annotation/judgments.html", {"rows": rows})
     return render_list(request, me, listing, "annotation/judgments.html")

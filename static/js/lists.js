@@ -8,6 +8,7 @@ function showCount() {
   if (!count) return;
   const boxes = [...rows()];
   const checked = boxes.filter((box) => box.checked).length;
+  count.closest("form").classList.toggle("is-shown", checked > 0);
   count.textContent = checked ? ngettext("%(n)s selected", "%(n)s selected", checked) : "";
   const page = document.querySelector("[data-check-page]");
   page.checked = checked === boxes.length;
@@ -38,4 +39,6 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("htmx:afterSwap", showCount);
-showCount(); // a browser may restore the boxes of a page that one comes back to
+// A browser may restore the boxes of a page that one comes back to, some only after the scripts, and without a change event.
+addEventListener("pageshow", () => setTimeout(showCount));
+showCount();

@@ -4,7 +4,8 @@ import { gettext } from "./gettext.js";
 const REMOVE_AFTER_MS = 6000;
 const REMOVE_ACTS_AFTER_MS = 30_000;
 
-export function showToast(text, level = "ok") {
+// `link`: {text, href, key} of what can be done about it; `key`: the key that does it too, or none.
+export function showToast(text, level = "ok", link = null) {
   const toast = document.createElement("div");
   toast.className = `toast ${level}`;
   const message = document.createElement("span");
@@ -15,12 +16,25 @@ export function showToast(text, level = "ok") {
   close.textContent = "×";
   close.setAttribute("aria-label", gettext("Dismiss"));
   close.dataset.dismiss = "";
-  toast.append(message, close);
+  toast.append(message, ...(link ? [linkTo(link)] : []), close);
   appendToast(toast);
+  return toast;
+}
+
+const textOf = (toast) => toast.querySelector("span").textContent;
+
+function linkTo({ text, href, key }) {
+  const link = Object.assign(document.createElement("a"), { href, textContent: text });
+  link.className = "button small";
+  if (key) link.append(" ", Object.assign(document.createElement("kbd"), { textContent: key }));
+  return link;
 }
 
 export function appendToast(toast) {
-  document.getElementById("toasts").append(toast);
+  const toasts = document.getElementById("toasts");
+  const same = [...toasts.children].find((other) => textOf(other) === textOf(toast));
+  if (same && !same.querySelector("form")) same.remove(); // said again, it is not said twice
+  toasts.append(toast);
   removeLater(toast);
 }
 

@@ -164,7 +164,7 @@ class JudgmentTests(ListTestCase):
         builders.judgment(other, self.charlie)
         self.sign_in(self.dana)
         page = self.client.get(self.url("judgments"))
-        assert [(row.annotator.username, words) for row, words in page.context["rows"]] == [
+        assert [(row.annotator.username, words) for row, words, _screen in page.context["rows"]] == [
             ("erin", "B > C > A"),
             ("bob", "A > B = C"),
         ]

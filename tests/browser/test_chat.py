@@ -289,3 +289,54 @@ def test_on_a_phone(
     page.wait_for_selector("[data-composer]")
     shot(page, f"phone-composing-{scheme}")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_text_typed_past_its_field_neither_judges_nor_gives_commands(
+    page: Page, bob: User, worker: Worker, sign_in: SignIn
+) -> None:
+    sign_in(page, bob)
+    start(page, bob)
+    worker.claim()
+    page.keyboard.type("In 1727, as ", delay=20)
+    worker.end("The moon pulls the water.", "Whales.")
+    page.wait_for_selector(".degree")
+    page.keyboard.press("7")  # the answers are there, and nobody has read them
+    page.keyboard.type("I was 17 ?gqw", delay=20)
+    page.wait_for_selector("[data-ready]")
+    page.keyboard.type("Hello, 7 whales", delay=20)
+    assert page.locator("dialog[open]").count() == 0
+    page.wait_for_timeout(800)  # longer than the pause after which a key is a command
+    assert not Judgment.objects.exists()
+    page.keyboard.press("2")
+    expect(page.locator("[data-composer]")).to_be_focused()
+    expect(page.locator(".toast")).to_contain_text("Saved: A is better")
+    assert Judgment.objects.get().degree == "better"
+
+
+def test_no_key_judges_while_an_edited_message_waits(
+    page: Page, bob: User, worker: Worker, sign_in: SignIn
+) -> None:
+    sign_in(page, bob)
+    start(page, bob)
+    worker.answer()
+    page.wait_for_selector("[data-ready]")
+    page.keyboard.press("2")
+    page.locator("[data-composer]").fill("And then?")
+    page.keyboard.press("Enter")
+    page.wait_for_selector('[data-state="waiting"]')
+    worker.answer()
+    page.wait_for_selector("[data-ready]")
+    page.locator(".thread .edit summary").click()
+    field = page.locator(".thread textarea")
+    field.fill("How do tides work on Mars?")
+    page.locator("#work h1").evaluate("(heading) => heading.focus()")
+    page.wait_for_timeout(800)
+    page.keyboard.press("7")
+    expect(field).to_have_value("How do tides work on Mars?")
+    assert Judgment.objects.count() == 1
+    field.fill("How do tides work?")
+    page.locator("#work h1").evaluate("(heading) => heading.focus()")
+    page.wait_for_timeout(800)
+    page.keyboard.press("7")
+    expect(page.locator("[data-composer]")).to_be_focused()
+    assert Judgment.objects.count() == 2

@@ -218,7 +218,8 @@ class TestCompare:
         page.goto(url(project))
         page.locator("#work[data-ready]").wait_for()
         press(page, "1")
-        expect(page.locator(".toast")).to_contain_text("Saved: A is significantly better. U changes it.")
+        expect(page.locator(".toast")).to_contain_text("Saved: A is significantly better")
+        expect(page.locator(".toast").get_by_role("link", name="Change")).to_contain_text("U")
         press(page, "u")
         page.wait_for_url("**/judgments/**")
         page.locator("#work[data-ready]").wait_for()
@@ -227,6 +228,16 @@ class TestCompare:
         expect_left(page, 2)
         assert list(Judgment.objects.current().values_list("degree", flat=True)) == ["slightly"]
         assert Judgment.objects.count() == 2
+
+    def test_a_toast_leads_back_to_a_ranking(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+        press(page, "1 2 2 3 Enter")
+        toast = page.locator(".toast")
+        expect(toast).to_contain_text("Saved: A > B = C > D")
+        toast.get_by_role("link", name="Change").click()
+        page.wait_for_url("**/judgments/**")
+        assert Judgment.objects.count() == 1
 
     def test_a_double_click_does_not_judge_the_next_item(
         self, page: Page, cast: Cast, sign_in: SignIn

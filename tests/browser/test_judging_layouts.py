@@ -20,6 +20,7 @@ from tests.browser.judging import (
     wait_for_submit,
 )
 from tests.browser.test_accessibility import AXE, RULES_ON_COLOURS, problems
+from tests.processes import until
 
 __all__ = ["cast"]
 
@@ -147,20 +148,46 @@ class TestSizes:
             seen.append(name)
         assert any("B is significantly better" in name for name in seen)
 
-    def test_a_toast_covers_neither_headings_nor_the_bar(
+    @pytest.mark.parametrize("size", ["phone", "laptop"])
+    def test_a_toast_lies_in_the_bar_and_covers_no_control(
+        self, new_page: NewPage, cast: Cast, sign_in: SignIn, size: str
+    ) -> None:
+        is_phone = size == "phone"
+        page = new_page(viewport=SIZES[size], has_touch=is_phone, is_mobile=is_phone)
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+        press(page, "Enter")
+        toast = page.locator(".toast")
+        expect(toast).to_contain_text("Still to rank")
+        bar = """(toast) => {
+            const [a, b] = [document.querySelector(".action-bar"), toast].map((one) => one.getBoundingClientRect());
+            return a.top <= b.top && b.bottom <= a.bottom;
+        }"""
+        until(lambda: toast.evaluate(bar), "the bar has room for the toast")
+        covered = """(toast) => [...document.querySelectorAll(".topbar, .action-bar :is(button, .chips)")].filter((one) => {
+            const [a, b] = [one.getBoundingClientRect(), toast.getBoundingClientRect()];
+            return a.top < b.bottom && b.top < a.bottom && a.left < b.right && b.left < a.right;
+        }).map((one) => one.id || one.className)"""
+        assert toast.evaluate(covered) == []
+        page.get_by_role("button", name="Dismiss").click()
+        room = "() => parseFloat(getComputedStyle(document.querySelector('.action-bar'), '::before').height)"
+        until(lambda: page.evaluate(room) == 0, "the room is given back")
+
+    def test_a_phone_shows_the_names_of_the_tools(
         self, new_page: NewPage, cast: Cast, sign_in: SignIn
     ) -> None:
         page = new_page(viewport=SIZES["phone"], has_touch=True, is_mobile=True)
         sign_in(page, cast.bob)
-        page.goto(url(cast.project(items=1)))
-        press(page, "Enter")
-        toast = page.locator(".toast")
-        expect(toast).to_contain_text("Still to rank")
-        covered = """(toast) => [...document.querySelectorAll("h1, .work-tools, .topbar, .action-bar")].filter((one) => {
-            const [a, b] = [one.getBoundingClientRect(), toast.getBoundingClientRect()];
-            return a.top < b.bottom && b.top < a.bottom;
-        }).map((one) => one.className || one.tagName)"""
-        assert toast.evaluate(covered) == []
+        page.goto(url(cast.project("Pairs", items=1, k=2)))
+        tools = page.locator(".work-tools .tool-label")
+        assert tools.all_inner_texts() == ["Back", "Skip", "Ask", "Guidelines", "Diff", "View", "Keys"]
+        for tool in tools.all():
+            assert tool.evaluate(
+                "(one) => one.getBoundingClientRect().width > 12 && one.scrollWidth <= one.clientWidth"
+            )
+        assert (
+            page.locator(".scale").inner_text().lower().count("unsure") == 1 + 2
+        )  # and in what is read aloud
 
 
 class TestView:

@@ -117,6 +117,28 @@ def test_rows_are_selected_acted_on_and_put_back_by_keyboard(
     assert not Item.objects.exclude(state="open").exists()
 
 
+def test_rows_that_are_selected_when_one_comes_back_have_their_bar(
+    page: Page, sign_in: SignIn, alice: User, project: Project
+) -> None:
+    sign_in(page, alice)
+    page.goto(address(project))
+    bar = page.get_by_role("form", name="Selected rows")
+    for box in page.locator("[data-check-row]").all()[:2]:
+        box.check()
+    page.locator(".list-prompt a").first.click()
+    page.wait_for_url("**/items/*/")
+    page.go_back()
+    page.wait_for_url(f"**{address(project)}")
+    # as a browser restores them: after the scripts, and without an event
+    page.evaluate("""() => {
+        for (const box of document.querySelectorAll("[data-check-row]")) box.checked = false;
+        for (const box of [...document.querySelectorAll("[data-check-row]")].slice(0, 3)) box.checked = true;
+        dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}));
+    }""")
+    expect(bar).to_be_visible()
+    expect(bar).to_contain_text("3 selected")
+
+
 def test_shift_selects_the_rows_between(page: Page, sign_in: SignIn, alice: User, project: Project) -> None:
     sign_in(page, alice)
     page.goto(address(project))

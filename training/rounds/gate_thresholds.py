@@ -27,13 +27,23 @@ SETTING_OF = {
 }
 """The setting that is a gate's threshold. That of `of_people` is computed from its setting, those of win rates are fixed."""
 
+EXPLAINED = {
+    "of_people": "beyond-chance-at-its-low-end",
+    "min_ai_agreement": "beyond-chance-at-its-low-end",
+    "max_calibration": "calibration-error",
+    "max_kl": "kl-nats",
+}
+"""By setting, the word of the glossary that its sentence has."""
+
 
 @dataclass(frozen=True)
 class Requirement:
-    """What a gate asks. default: the recipe's threshold where the loop has another one; otherwise empty."""
+    """What a gate asks. default: the recipe's threshold where the loop has another one; otherwise empty. word: the name of a word
+    in it that the glossary explains, or empty."""
 
     sentence: str
     default: str = ""
+    word: str = ""
 
 
 def describe_gates(settings: RoundSettings, recipe: str = "") -> list[tuple[str, list[Requirement]]]:
@@ -46,7 +56,7 @@ def describe_gates(settings: RoundSettings, recipe: str = "") -> list[tuple[str,
     def requirement(name: str, text: str, placeholder: str) -> Requirement:
         default = _setting_text(name, float(changed[name])) if name in changed else ""
         value = _setting_text(name, getattr(settings, name))
-        return Requirement(text % {placeholder: value}, default)
+        return Requirement(text % {placeholder: value}, default, EXPLAINED.get(name, ""))
 
     reward_model = [
         requirement("min_judgments", judgments(settings.min_judgments), "n"),

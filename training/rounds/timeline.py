@@ -13,7 +13,7 @@ from annotation.labels import within_sentence
 from annotation.models import Member
 from training.configs.fields import Value
 from training.models import Round, Run
-from training.rounds.gate_thresholds import SETTING_OF, format_figure
+from training.rounds.gate_thresholds import EXPLAINED, SETTING_OF, format_figure
 from training.rounds.settings import changed_settings
 from training.rounds.steps import step_of
 from training.rounds.steps.base import Awaited, RunStep
@@ -25,7 +25,7 @@ MAX_NAMES = 5
 @dataclass(frozen=True)
 class GateLine:
     """A gate, with its figures formatted. figure: empty without data. default: the recipe's threshold where the loop has
-    another one; otherwise empty."""
+    another one; otherwise empty. word: what of it the glossary explains; or empty."""
 
     label: str
     passed: bool
@@ -33,6 +33,7 @@ class GateLine:
     threshold: str
     default: str
     sentence: str
+    word: str
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def _gate_line(gate: dict[str, Any], changed: Mapping[str, Value]) -> GateLine:
         threshold=formatted(gate["threshold"]),
         default=formatted(float(changed[setting])) if setting in changed else "",
         sentence=gate["sentence"],
+        word=EXPLAINED.get(setting or name, ""),
     )
 
 

@@ -14,7 +14,7 @@ SHORT = {
     Degree.SIGNIFICANTLY: _("Significantly"),
     Degree.BETTER: _("Better"),
     Degree.SLIGHTLY: _("Slightly"),
-    Degree.NEGLIGIBLY: _("Unsure"),
+    Degree.NEGLIGIBLY: _("Negligibly"),
 }
 SENTENCES = {
     Degree.SIGNIFICANTLY: _("%(letter)s is significantly better"),

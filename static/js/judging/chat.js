@@ -1,6 +1,7 @@
 // A chat: the message is sent, two answers are written before the reader's eyes, and a press chooses one of them.
 import { gettext } from "../gettext.js";
 import "../sources.js";
+import { showToast } from "../toasts.js";
 import { followAnswers } from "./answer-stream.js";
 import * as compare from "./compare.js";
 import * as diff from "./diff.js";
@@ -100,15 +101,22 @@ function start({ isFirst = false } = {}) {
   if (work().querySelector(".thread")) work().querySelector(".message.is-current, .better")?.scrollIntoView({ block: "start" });
 }
 
+let chosen = ""; // in words, until the page that follows is there
+
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
-  if (detail.target.id === "work" || detail.elt.id === "work") start();
+  if (detail.target.id !== "work" && detail.elt.id !== "work") return;
+  start();
+  if (chosen && !work().querySelector("[role=alert]:not([hidden])")) showToast(gettext("Saved: %(choice)s", { choice: chosen }));
+  chosen = "";
 });
 // of a form that was replaced the event comes from what it was in
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const form = detail.requestConfig?.elt;
   if (detail.xhr.status >= 400) return;
   if (form?.matches("form.composer")) forgetText();
-  if (form?.id === "judge") dropDraft(work().dataset.item);
+  if (form?.id !== "judge") return;
+  dropDraft(work().dataset.item);
+  chosen = form.querySelector(".is-pressed")?.title ?? "";
 });
 document.addEventListener("htmx:afterRequest", () => {
   for (const form of document.querySelectorAll("form.composer[aria-busy]")) form.ariaBusy = null;
@@ -160,7 +168,19 @@ const COMMANDS = {
   expand: () => currentAnswer()?.querySelector(".clamp") && toggleLength(currentAnswer().querySelector(".clamp")),
 };
 
+// Whoever types, with nothing in focus or while the answers arrive, does not give commands: a key is one only after a pause, and
+// not while a text above waits to be sent.
+const QUIET_MS = 700;
+let lastKeyAt = -Infinity;
+
+function isPartOfText(event) {
+  const msBefore = event.timeStamp - lastKeyAt;
+  lastKeyAt = event.timeStamp;
+  return event.key.length === 1 && (msBefore < QUIET_MS || isTypedAbove());
+}
+
 document.addEventListener("keydown", (event) => {
+  if (isPartOfText(event)) return;
   if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.isComposing) return;
   const dialog = document.querySelector("dialog[open]");
   if (dialog?.id === "diff" && diff.handleKey(event)) return event.preventDefault();

@@ -5,8 +5,11 @@ import * as ratings from "./ratings.js";
 import { msSinceShown } from "./screen.js";
 import { digitOf } from "./shortcuts.js";
 
-// a second press of the same button or key must not judge the item that has just come
+// A second press of the same button or key must not judge the item that has just come. In a chat the answers come by themselves,
+// while one may be typing.
 const PAUSE_MS = 400;
+const CHAT_PAUSE_MS = 1_000;
+const pauseMs = () => ("turn" in work().dataset ? CHAT_PAUSE_MS : PAUSE_MS);
 
 export function handleKey(event) {
   const digit = event.repeat ? 0 : digitOf(event);
@@ -19,7 +22,7 @@ export function handleKey(event) {
 }
 
 export function findProblem(submitter) {
-  if (msSinceShown() < PAUSE_MS) return { text: "" };
+  if (msSinceShown() < pauseMs()) return { text: "" };
   if (!submitter?.matches(".degree")) return { text: gettext("Press one of the eight buttons: it is the choice and its degree.") };
   return ratings.findProblem() ?? (prefersUnsafe(submitter.dataset.side) ? { isForServer: true } : null);
 }
@@ -31,10 +34,13 @@ function prefersUnsafe(side) {
   return preferred.classList.contains("is-unsafe") && other.querySelector('input[value="safe"]')?.checked;
 }
 
+// The choice in words.
+export const choice = (submitter) => submitter.title;
+
 export function start() {
   const page = work();
   ratings.start();
   if (page.querySelector(".ratings")) setCurrentAnswer(currentAnswer()); // shows which answer a key rates
   page.removeAttribute("data-ready"); // it may have been on the screen before
-  setTimeout(() => page.setAttribute("data-ready", ""), PAUSE_MS);
+  setTimeout(() => page.setAttribute("data-ready", ""), pauseMs());
 }

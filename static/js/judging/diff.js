@@ -15,8 +15,8 @@ export async function open(left, right) {
     document.getElementById("diff-choice").replaceChildren();
     dialog.showModal();
   }
-  document.getElementById("diff-left-title").textContent = left.title;
-  document.getElementById("diff-right-title").textContent = right.title;
+  showTitle("diff-left-title", left, "del");
+  showTitle("diff-right-title", right, "ins");
   const wordDiff = await import("./word-diff.js").catch(() => null);
   if (latest !== right) return;
   if (!wordDiff) {
@@ -31,6 +31,12 @@ export async function open(left, right) {
   document.getElementById("diff-title").textContent = gettext("%(share)s of the words are the same", { share: `${percent}%` });
   writeWords(document.getElementById("diff-left"), words.left, inBoth.left, "del", left.label);
   writeWords(document.getElementById("diff-right"), words.right, inBoth.right, "ins", right.label);
+}
+
+// With what its marks mean, in the mark itself.
+function showTitle(id, { title, label }, tag) {
+  const mark = Object.assign(document.createElement(tag), { textContent: label });
+  document.getElementById(id).replaceChildren(title, mark);
 }
 
 // --- of two answers ---------------------------------------------------------------------------------------

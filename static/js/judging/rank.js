@@ -245,6 +245,9 @@ function prefersUnsafe() {
   return indices().some((i) => answers()[i].classList.contains("is-unsafe") && indices().some((j) => isSafe(j) && rankOf(i) < rankOf(j)));
 }
 
+// The order as the strip has it.
+export const choice = () => document.getElementById("ranked").textContent.replaceAll(/[>=]/g, " $& ");
+
 export function start() {
   const page = work();
   ratings.start();

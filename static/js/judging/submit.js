@@ -85,7 +85,8 @@ function submitForm(form, submitter, stays) {
   cancelDraft();
   document.getElementById("skip").close();
   submitter?.classList.add("is-pressed");
-  const entry = { item: page.dataset.item, url, body: String(body), seconds: secondsShown(page), page, form, submitter };
+  const choice = currentScreen()?.choice?.(submitter) ?? "";
+  const entry = { item: page.dataset.item, url, body: String(body), seconds: secondsShown(page), page, form, submitter, choice };
   addUnsent(entry);
   const next = stays ? null : takeNextItem();
   if (next) showNext(next, entry);
@@ -248,16 +249,14 @@ const REVISION_MS = 10_000;
 let savedAt = -Infinity;
 let backUrl = "";
 
-// Of a comparison, where one key is the whole judgment, a toast says what was saved.
-function offerRevision({ form, page, submitter }) {
+// A toast says what was saved, and leads back to it.
+function offerRevision({ form, page, submitter, choice }) {
   if (form?.id !== "judge" || submitter?.name === "reason") return; // a skip
   savedAt = performance.now();
   backUrl = page.querySelector("[data-back]").href;
-  if (!submitter?.matches(".degree")) return;
   document.querySelector("#toasts [data-revision]")?.remove();
-  const values = { choice: submitter.title, key: keyOf("undo") };
-  showToast(areOff ? gettext("Saved: %(choice)s.", values) : gettext("Saved: %(choice)s. %(key)s changes it.", values));
-  document.querySelector("#toasts").lastElementChild.dataset.revision = "";
+  const text = choice ? gettext("Saved: %(choice)s", { choice }) : gettext("Saved.");
+  showToast(text, "ok", { text: gettext("Change"), href: backUrl, key: areOff ? "" : keyOf("undo") }).dataset.revision = "";
 }
 
 // To the judgment that was just saved. False if that is some time ago.

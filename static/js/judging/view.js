@@ -6,6 +6,7 @@ import { announce, answers, currentAnswer, goTo, letterOf, work } from "./dom.js
 import { post } from "./request.js";
 
 const MIN_SWIPE_PX = 60;
+const GAP_PX = 8; // between the toasts and what the bar has below them
 const main = document.getElementById("main");
 const PREFIXES = { judging_layout: "layout-", judging_text_size: "text-" };
 
@@ -92,15 +93,20 @@ document.addEventListener("touchend", (event) => {
 
 // --- the bar at the bottom ------------------------------------------------------------------------------------------
 
-// Its height, for what must not lie below it: what is scrolled into view, and toasts.
-const observer = new ResizeObserver(([{ target }]) => {
-  const isSticky = target.isConnected && getComputedStyle(target).position === "sticky";
-  document.documentElement.style.setProperty("--action-bar", `${isSticky ? target.offsetHeight : 0}px`);
+// Its height, for what must not lie below it: what is scrolled into view. It has room for the toasts, which lie over nothing else.
+const toasts = document.getElementById("toasts");
+const setHeight = (name, px) => document.documentElement.style.setProperty(name, `${px}px`);
+const actionBar = () => work().querySelector(".action-bar");
+
+const observer = new ResizeObserver(() => {
+  const bar = actionBar();
+  const isSticky = Boolean(bar) && getComputedStyle(bar).position === "sticky";
+  setHeight("--toasts", isSticky && toasts.offsetHeight ? toasts.offsetHeight + GAP_PX : 0);
+  setHeight("--action-bar", isSticky ? bar.offsetHeight : 0);
 });
 
 export function watchActionBar() {
   observer.disconnect();
-  const bar = work().querySelector(".action-bar");
-  if (bar) observer.observe(bar);
-  else document.documentElement.style.removeProperty("--action-bar");
+  observer.observe(toasts);
+  if (actionBar()) observer.observe(actionBar());
 }
