@@ -3,6 +3,8 @@ imports, snapshots, webhooks and runs."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import signal
 import socket
@@ -20,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
 
 from config.embedded import EmbeddedError
 
@@ -97,17 +100,40 @@ STATIC_ENVIRONMENT = {"STATIC_COLLECTED": "1"}
 
 
 def collect_static() -> None:
-    """Collect and compress styles and scripts, for a web process with `STATIC_ENVIRONMENT` in its environment.
+    """Collect and compress styles and scripts, for a web process with `STATIC_ENVIRONMENT` in its environment. Does nothing if
+    those that were collected last are still the same.
 
     Raises:
         StartError: it failed.
     """
-    command = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
-    done = subprocess.run(
-        command, cwd=settings.BASE_DIR, env=os.environ | STATIC_ENVIRONMENT, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise StartError(f"Styles and scripts could not be collected: {done.stderr.strip()[-500:]}")
+    collected = settings.STATIC_ROOT / "sources.sha256"
+    with (settings.STATIC_ROOT / "sources.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two sites may have one folder
+        sources = static_sources_sha256()
+        if collected.exists() and collected.read_text() == sources:
+            return
+        collected.unlink(missing_ok=True)
+        command = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
+        done = subprocess.run(
+            command,
+            cwd=settings.BASE_DIR,
+            env=os.environ | STATIC_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise StartError(f"Styles and scripts could not be collected: {done.stderr.strip()[-500:]}")
+        collected.write_text(sources)
+
+
+def static_sources_sha256() -> str:
+    """The SHA-256 of the paths, sizes and times of change of all files that are collected, and of the module that stores them."""
+    files = [storage.path(name) for finder in get_finders() for name, storage in finder.list([])]
+    digest = hashlib.sha256()
+    for path in [*map(Path, files), settings.BASE_DIR / "config" / "static_files.py"]:
+        status = path.stat()
+        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 @contextmanager

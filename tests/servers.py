@@ -22,11 +22,12 @@ sys.path.insert(0, str(ROOT))
 # Django reads its settings after this. Its own database is for the tests alone; no .env of the developer's may lead them
 # elsewhere.
 SYSTEM = os.environ.get("PALATE_TEST_SERVERS") == "system"
-VAR = Path(
-    os.environ.get("PALATE_TEST_VAR", ROOT / "var" / ("test-system" if SYSTEM else "test")),
-    os.environ.get("PYTEST_XDIST_WORKER", ""),
-)
-os.environ["PALATE_VAR"] = str(VAR.resolve())
+SHARED = Path(
+    os.environ.get("PALATE_TEST_VAR", ROOT / "var" / ("test-system" if SYSTEM else "test"))
+).resolve()
+VAR = SHARED / os.environ.get("PYTEST_XDIST_WORKER", "")
+os.environ["PALATE_VAR"] = str(VAR)
+os.environ["STATIC_ROOT"] = str(SHARED / "static")  # one worker collects for all
 os.environ["EMBEDDED_DURABLE"] = "0"
 os.environ["OMP_NUM_THREADS"] = "1"  # tests, and the programs that they start, run side by side
 # what a site may turn on is on; the provider of single sign-on is started by the tests that need it
@@ -104,7 +105,7 @@ def embedded() -> Any:
     """The servers of this process."""
     from config.embedded import Embedded
 
-    return Embedded(VAR.resolve(), durable=False, system=SYSTEM)
+    return Embedded(VAR, durable=False, system=SYSTEM)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -38,9 +38,8 @@ def test_the_clock_s_small_work_waits_for_no_import_and_no_webhook() -> None:
 @pytest.mark.slow(25)
 def test_what_dies_is_started_again_and_what_keeps_dying_ends_the_site(tmp_path: Path) -> None:
     port, output = free_port(), tmp_path / "output"
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
-    }
+    shared = ("DATABASE_URL", "REDIS_URL", "STATIC_ROOT")
+    environment = {name: value for name, value in os.environ.items() if name not in shared}
     with output.open("w") as file:
         served = subprocess.Popen(
             [sys.executable, "manage.py", "serve", "--port", str(port)],

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
+from pytest_django import Settings
 
+from config.processes import collect_static, static_sources_sha256
 from config.static_files import StaticFilesStorage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,3 +59,27 @@ def test_collected_styles_have_no_comments_and_names_with_hashes(tmp_path: Path)
     styles = (tmp_path / done["css/a.css"]).read_text()
     assert styles == f'.a {{ background: url("{Path(done["css/b.svg"]).name}") }} '
     assert (tmp_path / done["vendor/c.css"]).read_text() == texts["vendor/c.css"]
+
+
+@pytest.mark.live
+def test_files_are_collected_again_only_if_one_has_changed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings.STATIC_ROOT = tmp_path
+    monkeypatch.setenv("STATIC_ROOT", str(tmp_path))
+    (tmp_path / "sources.sha256").write_text("of other files")
+    collect_static()
+    manifest = tmp_path / "staticfiles.json"
+    manifest.unlink()  # exists
+    collect_static()
+    assert not manifest.exists()
+
+
+def test_a_changed_style_changes_what_is_compared(settings: Settings, tmp_path: Path) -> None:
+    style = tmp_path / "a.css"
+    style.write_text("a {}")
+    before = static_sources_sha256()
+    settings.STATICFILES_DIRS = [*settings.STATICFILES_DIRS, tmp_path]
+    added = static_sources_sha256()
+    style.write_text("a { color: red }")
+    assert len({before, added, static_sources_sha256()}) == 3

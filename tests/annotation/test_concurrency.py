@@ -22,7 +22,7 @@ from annotation.actions.leases import Lease
 from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders
 from tests.patience import HANGS_S
-from tests.processes import environment, free_port, kill, process, until
+from tests.processes import SiteProcess, environment, free_port, kill, process, until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(40)]
 
@@ -70,7 +70,7 @@ def session(person: User) -> str:
     return client.cookies["sessionid"].value
 
 
-def web(port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+def web(port: int) -> AbstractContextManager[SiteProcess]:
     return process("web", port=port, LOG_LEVEL="CRITICAL", PGAPPNAME="web")
 
 

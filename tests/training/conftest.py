@@ -14,10 +14,10 @@ import pytest
 from annotation.models import Project, User
 from tests import builders
 from tests.patience import HANGS_S
+from tests.processes import WARM
 from training.registry.actions import add_model
 
 ROOT = Path(__file__).resolve().parents[2]
-WARM = ROOT / "tests" / "warm_core"
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +31,11 @@ def without_django(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def warm_core(without_django: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Environment variables with which `python -m training.core` starts at once: see tests/warm_core/warm.py."""
+    """Environment variables with which `python -m training.core` starts at once: see tests/warm/warm_core.py."""
     with tempfile.TemporaryDirectory(prefix="palate-") as folder:  # a socket's path must be short
         address = f"{folder}/core"
         warm = subprocess.Popen(
-            [sys.executable, WARM / "warm.py", address],
+            [sys.executable, WARM / "warm_core.py", address],
             env=without_django, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert warm.stdout is not None

@@ -26,7 +26,8 @@ import pytest
 
 from config.embedded import Embedded
 from config.processes import CELERY, commands
-from tests.processes import MODEL_DIRS, free_port
+from tests import processes
+from tests.processes import MODEL_DIRS, SiteProcess, free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(120)]
 
@@ -62,7 +63,7 @@ class Site:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder, self.port, self.more = folder, free_port(), environment
         self.servers = Embedded(folder, durable=True)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, SiteProcess] = {}
         self.key = self.loop = ""
 
     @property
@@ -121,16 +122,7 @@ class Site:
             self.servers.start()
             return
         command = COMMANDS.get(name) or commands(self.port)["web"]
-        with (self.folder / f"{name}.log").open("a") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.processes[name] = processes.start(command, self.environment, self.folder / f"{name}.log")
 
     def kill(self, name: str) -> None:
         """kill -9"""
@@ -139,9 +131,7 @@ class Site:
         elif name == "postgres":
             os.kill(int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
         else:
-            with suppress(ProcessLookupError):
-                os.killpg(self.processes[name].pid, signal.SIGKILL)
-            self.processes[name].wait()
+            processes.kill(self.processes[name])
 
     def end(self) -> None:
         for name in self.processes:

@@ -11,7 +11,7 @@ from django.conf import settings as site_settings
 from django.core.management import call_command
 
 from annotation.models import Judgment, Project, Slot
-from tests.processes import environment, free_port
+from tests.processes import environment, free_port, warm_site
 from training.demo import projects, run_settings, world
 from training.demo.http_client import DemoError
 from training.models import ModelVersion, Round, Run
@@ -24,8 +24,12 @@ pytestmark = [pytest.mark.live, pytest.mark.slow(60)]
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm_core: dict[str, str]) -> None:
     """A demo that takes a minute, on the test database."""
     monkeypatch.setattr(site_settings, "ARTIFACTS", tmp_path)
-    for name, value in (environment() | warm_core).items():
+    quick = warm_core | {"WARM_SITE": warm_site(), "FORK_SERVER": warm_core["WARM_CORE"]}
+    for name, value in (environment() | quick).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(
+        site_settings, "FORK_SERVER", warm_core["WARM_CORE"]
+    )  # the site starts none of its own
     amounts = {
         "PRETRAINING_TEXTS": 300,
         "SFT_CONVERSATIONS": 100,

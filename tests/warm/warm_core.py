@@ -1,6 +1,6 @@
 """The core's fork server with more imports done: those of model servers and torchrun, and of the models of tests.
 
-python tests/warm_core/warm.py SOCKET
+python tests/warm/warm_core.py SOCKET
 """
 
 from __future__ import annotations

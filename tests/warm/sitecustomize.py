@@ -1,6 +1,7 @@
 """Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, a model server,
-torchrun and the `driver.py` of a test then become the stand-in of a process that the warm core forks (see `warm.py`); any other
-program starts as always.
+torchrun and the `driver.py` of a test then become the stand-in of a process that the warm core forks (see `warm_core.py`), and
+the site's processes and commands that of one that the warm site forks (`warm_site.py`), where WARM_CORE and WARM_SITE name their
+sockets; any other program starts as always.
 
 The stand-in passes on the signals that it is sent, ends as that process ends, and when it is killed, so is that process.
 """
@@ -44,14 +45,20 @@ def stand_in(address: str, program: str) -> None:
     os._exit(code)
 
 
-def warm_program() -> str:
-    """The module or script that this interpreter is to run, if the warm core has done its imports; else an empty string."""
+def warm_program() -> tuple[str, str]:
+    """The socket of whoever has done the imports of the module or script that this interpreter is to run, and its name; or
+    empty strings."""
     words = [word for word in sys.orig_argv[1:] if word not in ("-m", "-u")]
     first = words[0] if words else ""
-    modules = ("training.core", "training.core.serve", "torch.distributed.run")
-    known = first in modules or os.path.basename(first) == "driver.py"  # noqa: PTH119
-    return first if known else ""
+    if first in ("training.core", "training.core.serve", "torch.distributed.run"):
+        return os.environ.get("WARM_CORE", ""), first
+    if os.path.basename(first) == "driver.py":  # noqa: PTH119
+        return os.environ.get("WARM_CORE", ""), first
+    if first in ("celery", "uvicorn", "manage.py"):
+        return os.environ.get("WARM_SITE", ""), first
+    return "", ""
 
 
-if os.environ.get("WARM_CORE") and (program := warm_program()):
-    stand_in(os.environ["WARM_CORE"], program)
+address, program = warm_program()
+if address:
+    stand_in(address, program)
