@@ -87,7 +87,7 @@ def serve(address: str) -> None:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", REQUEST_S, 0))
                 selector.register(client, selectors.EVENT_READ, ASKS)
             elif key.data == ASKS:
-                client = cast(socket.socket, key.fileobj)
+                client = cast("socket.socket", key.fileobj)
                 selector.unregister(client)
                 try:
                     request, received = read_request(client)
