@@ -50,7 +50,7 @@ class Event(NamedTuple):
 
 
 def client(*, connections: int | None = None, timeout_s: float | None = None) -> redis_asyncio.Redis:
-    """connections: the most that it opens; who needs a further one waits. timeout_s: after which a silent server counts as away."""
+    """connections: the most that it opens; others wait for one. timeout_s: after which a silent server is away."""
     if connections is None:
         return redis_asyncio.Redis.from_url(settings.CHAT_STREAM_URL, socket_timeout=timeout_s)
     pool = redis_asyncio.BlockingConnectionPool.from_url(

@@ -1,5 +1,5 @@
-"""Reading along in any number of streams (`annotation.chat_stream`) over one connection of this process: one command waits for all
-of them, and wakes whoever follows a stream that has something new."""
+"""Reading along in any number of streams (`annotation.chat_stream`) over one connection of this process: one command waits for
+all of them, and wakes whoever follows a stream that has something new."""
 
 from __future__ import annotations
 
@@ -111,6 +111,7 @@ class _Reader:
         self._own, self._own_place = f"reader-{uuid.uuid4()}", FIRST
         self._client = chat_stream.client(connections=CONNECTIONS)
         self._waiting = chat_stream.client(timeout_s=BLOCK_S + 10)
+        self._is_stopped = False
         self._task = asyncio.create_task(self._run())
 
     def add(self, follower: Follower) -> None:
@@ -126,8 +127,10 @@ class _Reader:
         return not self._followers
 
     async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self._is_stopped = True
+        while not self._task.done():  # redis-py can lose a cancellation while it connects
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=0.1)
         await asyncio.gather(self._client.aclose(), self._waiting.aclose(), return_exceptions=True)
 
     async def read(self, stream: str, after: str) -> list[Event]:
@@ -143,7 +146,7 @@ class _Reader:
         return found
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_stopped:
             places = {self._own: self._own_place, **self._places}
             try:
                 found = await chat_stream.read_any(self._waiting, places, BLOCK_S)
