@@ -57,7 +57,7 @@ def test_a_ranking_page_is_served_and_each_stream_goes_on() -> None:
         assert clients["bob"].judge() is not None
         assert Judgment.objects.count() == 1
         threads = len(list(Path(f"/proc/{web.pid}/task").iterdir()))
-        assert threads < len(streams)
+        assert threads < len(streams), threads
         for name, turn in turns.items():
             write(turn, "piece", side="a", offset=0, text=name)
         for name, lines in streams:
