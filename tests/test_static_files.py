@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
+from django.test import Client
 
 from config.static_files import StaticFilesStorage
 
@@ -57,3 +58,15 @@ def test_collected_styles_have_no_comments_and_names_with_hashes(tmp_path: Path)
     styles = (tmp_path / done["css/a.css"]).read_text()
     assert styles == f'.a {{ background: url("{Path(done["css/b.svg"]).name}") }} '
     assert (tmp_path / done["vendor/c.css"]).read_text() == texts["vendor/c.css"]
+
+
+def test_a_file_is_sent_whole(client: Client) -> None:
+    text = (STATIC / "js/theme.js").read_bytes()
+    answer = client.get("/static/js/theme.js")
+    assert (answer.status_code, answer.streaming, answer.content) == (200, False, text)
+    part = client.get("/static/js/theme.js", headers={"Range": "bytes=2-9"})
+    assert (part.status_code, part.content) == (206, text[2:10])
+    head = client.head("/static/js/theme.js")
+    assert (head.content, head["Content-Length"]) == (b"", str(len(text)))
+    again = client.get("/static/js/theme.js", headers={"If-Modified-Since": answer["Last-Modified"]})
+    assert (again.status_code, again.content) == (304, b"")
