@@ -68,7 +68,11 @@ async def ask(
     "path",
     [
         *(WORK, f"{WORK}skip/", f"{WORK}draft/"),
-        *("/p/a-project/chats/", "/p/a-project/chats/1/2/judge/", "/api/v1/projects/a-project/chats/1/turns/"),
+        *(
+            "/p/a-project/chats/",
+            "/p/a-project/chats/1/2/judge/",
+            "/api/v1/projects/a-project/chats/1/turns/",
+        ),
     ],
 )
 async def test_the_annotators_pages_are_answered_in_a_thread(path: str) -> None:
