@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -16,7 +16,18 @@ from django.conf import settings
 from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
 
-__all__ = ["Event", "NewEvent", "RedisError", "connect", "is_id", "read", "write"]
+__all__ = [
+    "Event",
+    "NewEvent",
+    "RedisError",
+    "client",
+    "connect",
+    "is_id",
+    "read",
+    "read_any",
+    "wake",
+    "write",
+]
 
 EXPIRES_S = 3600
 MAX_EVENTS = 500
@@ -38,13 +49,23 @@ class Event(NamedTuple):
     data: dict[str, Any]
 
 
+def client(*, connections: int | None = None, timeout_s: float | None = None) -> redis_asyncio.Redis:
+    """connections: the most that it opens; others wait for one. timeout_s: after which a silent server is away."""
+    if connections is None:
+        return redis_asyncio.Redis.from_url(settings.CHAT_STREAM_URL, socket_timeout=timeout_s)
+    pool = redis_asyncio.BlockingConnectionPool.from_url(
+        settings.CHAT_STREAM_URL, max_connections=connections, socket_timeout=timeout_s
+    )
+    return redis_asyncio.Redis.from_pool(pool)
+
+
 @asynccontextmanager
 async def connect() -> AsyncIterator[redis_asyncio.Redis]:
-    client = redis_asyncio.Redis.from_url(settings.CHAT_STREAM_URL)
+    connected = client()
     try:
-        yield client
+        yield connected
     finally:
-        await client.aclose()
+        await connected.aclose()
 
 
 def is_id(text: str) -> bool:
@@ -61,16 +82,37 @@ async def write(client: redis_asyncio.Redis, stream: str, events: Iterable[NewEv
         await pipe.execute()
 
 
-async def read(client: redis_asyncio.Redis, stream: str, after: str, wait_s: float = 0) -> list[Event]:
-    """The events after one, at most `MAX_EVENTS`; if there are none, those that come within `wait_s`."""
+async def wake(client: redis_asyncio.Redis, stream: str) -> None:
+    """Put one event into a stream, in place of all that it had: who reads it stops waiting."""
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.xadd(_key(stream), {"name": "wake", "data": "{}"}, maxlen=1, approximate=False)
+        pipe.expire(_key(stream), EXPIRES_S)
+        await pipe.execute()
+
+
+async def read(client: redis_asyncio.Redis, stream: str, after: str) -> list[Event]:
+    """The events after one that there are now, at most `MAX_EVENTS`."""
+    return (await read_any(client, {stream: after})).get(stream, [])
+
+
+async def read_any(
+    client: redis_asyncio.Redis, places: Mapping[str, str], wait_s: float = 0
+) -> dict[str, list[Event]]:
+    """The events of several streams, at most `MAX_EVENTS` of each, after the one that `places` names for it; if there are none,
+    those that come first within `wait_s`. Only streams with events are in the result."""
+    names = {_key(stream): stream for stream in places}
     found: Any = await client.xread(
-        {_key(stream): after}, count=MAX_EVENTS, block=round(1000 * wait_s) if wait_s else None
+        {key: places[stream] for key, stream in names.items()},
+        count=MAX_EVENTS,
+        block=round(1000 * wait_s) if wait_s else None,
     )
-    return [
-        Event(event_id.decode(), fields[b"name"].decode(), json.loads(fields[b"data"]))
-        for _key, entries in found or []
-        for event_id, fields in entries
-    ]
+    return {
+        names[key.decode()]: [
+            Event(event_id.decode(), fields[b"name"].decode(), json.loads(fields[b"data"]))
+            for event_id, fields in entries
+        ]
+        for key, entries in found or []
+    }
 
 
 def _key(stream: str) -> str:

@@ -39,15 +39,16 @@ class Measured:
 
 
 def events(response: requests.Response) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """The id, name and data of each server-sent event."""
-    fields: dict[str, str] = {}
-    for line in response.iter_lines(chunk_size=1):
-        name, _, value = line.decode().partition(": ")
-        if name:
-            fields[name] = value
-        elif fields:
-            yield fields.get("id", ""), fields.get("event", ""), json.loads(fields.get("data", "{}"))
-            fields = {}
+    """The id, name and data of each server-sent event. Read by chunks: `iter_lines` would take a millisecond for each piece."""
+    unread = b""
+    for chunk in response.raw.read_chunked():
+        *blocks, unread = (unread + chunk).split(b"\n\n")
+        for block in blocks:
+            fields = dict(
+                line.split(": ", 1) for line in block.decode().splitlines() if not line.startswith(":")
+            )
+            if fields:
+                yield fields.get("id", ""), fields.get("event", ""), json.loads(fields.get("data", "{}"))
 
 
 class Chatter:

@@ -13,6 +13,7 @@ its body, passes on a body that was cut off by a disconnect as if it were comple
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -21,10 +22,11 @@ from io import BytesIO
 from typing import Any
 
 MAX_BODY = 2**20
+JUDGING = re.compile(r"/p/[^/]+/(?P<part>work|chats)/|/api/v1/projects/[^/]+/chats/")
 
 
 class WsgiPool:
-    """ASGI application: `wsgi` answers requests under `/p/<project>/work/` with small bodies, `asgi` all others."""
+    """ASGI application: `wsgi` answers requests with small bodies of the queue's pages and of chats, `asgi` all others."""
 
     def __init__(self, wsgi: Any, asgi: Any, threads: int) -> None:
         self.wsgi, self.asgi = wsgi, asgi
@@ -68,8 +70,11 @@ class WsgiPool:
 
 
 def _is_judging(path: str) -> bool:
-    parts = path.split("/", 4)
-    return len(parts) == 5 and parts[1] == "p" and parts[3] == "work"
+    """Whether it is a page of the queue, or of a chat by page or API: `/p/<project>/work/…`, `/p/<project>/chats/…` and
+    `/api/v1/projects/<project>/chats/…`, but what waits for Redis."""
+    if not (found := JUDGING.match(path)):
+        return False
+    return found["part"] == "work" or not path.endswith(("/stream/", "/events/"))
 
 
 def _environ(scope: dict[str, Any], body: bytes) -> dict[str, Any]:

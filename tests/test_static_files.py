@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
+from django.test import Client
 from pytest_django import Settings
 
 from config.processes import collect_static, static_sources_sha256
@@ -83,3 +84,15 @@ def test_a_changed_style_changes_what_is_compared(settings: Settings, tmp_path: 
     added = static_sources_sha256()
     style.write_text("a { color: red }")
     assert len({before, added, static_sources_sha256()}) == 3
+
+
+def test_a_file_is_sent_whole(client: Client) -> None:
+    text = (STATIC / "js/theme.js").read_bytes()
+    answer = client.get("/static/js/theme.js")
+    assert (answer.status_code, answer.streaming, answer.content) == (200, False, text)
+    part = client.get("/static/js/theme.js", headers={"Range": "bytes=2-9"})
+    assert (part.status_code, part.content) == (206, text[2:10])
+    head = client.head("/static/js/theme.js")
+    assert (head.content, head["Content-Length"]) == (b"", str(len(text)))
+    again = client.get("/static/js/theme.js", headers={"If-Modified-Since": answer["Last-Modified"]})
+    assert (again.status_code, again.content) == (304, b"")

@@ -64,7 +64,17 @@ async def ask(
     return sent
 
 
-@pytest.mark.parametrize("path", [WORK, f"{WORK}skip/", f"{WORK}draft/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(WORK, f"{WORK}skip/", f"{WORK}draft/"),
+        *(
+            "/p/a-project/chats/",
+            "/p/a-project/chats/1/2/judge/",
+            "/api/v1/projects/a-project/chats/1/turns/",
+        ),
+    ],
+)
 async def test_the_annotators_pages_are_answered_in_a_thread(path: str) -> None:
     site = Site()
     start, body = await ask(site, path, parts=[b"rank", b"=1"])
@@ -75,7 +85,14 @@ async def test_the_annotators_pages_are_answered_in_a_thread(path: str) -> None:
     assert site.thread.startswith("work")
 
 
-@pytest.mark.parametrize("path", ["/", "/p/a-project/", "/p/a-project/data/", "/p/work/data/", "/x/p/work/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/p/a-project/", "/p/a-project/data/", "/p/work/data/", "/x/p/work/", "/p/a/b/work/"),
+        *("/p/a-project/chats/1/2/stream/", "/p/a-project/chats/1/2/events/"),
+        *("/api/v1/projects/a-project/chats/1/turns/2/stream/", "/api/v1/projects/chats/items/"),
+    ],
+)
 async def test_all_else_goes_the_long_way(path: str) -> None:
     assert (await ask(Site(), path))[0]["status"] == 299
 

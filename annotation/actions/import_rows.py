@@ -294,10 +294,10 @@ class _Writer:
     ) -> tuple[list[tuple[int, ImportedPrompt]], dict[str, int], set[str]]:
         """The rows without conflicts, the prompts' ids by external id, and which external ids are new."""
         known = {
-            external_id: (pk, messages)
-            for pk, external_id, messages in self.project.prompts.filter(
+            external_id: (pk, messages, turn is not None)
+            for pk, external_id, messages, turn in self.project.prompts.filter(
                 external_id__in={row.external_id for _, row in rows}
-            ).values_list("pk", "external_id", "messages")
+            ).values_list("pk", "external_id", "messages", "turn")
         }
         new: dict[str, ImportedPrompt] = {}
         valid = []
@@ -315,6 +315,12 @@ class _Writer:
                     row,
                     _("id: %(id)s is the id of another prompt in the file") % {"id": repr(row.external_id)},
                 )
+                continue
+            if row.gold and row.external_id in known and known[row.external_id][2]:
+                sentence = _(
+                    "gold: the prompt %(id)s is from a live chat, and gold items are shown to everybody"
+                )
+                self._refuse(number, row, sentence % {"id": repr(row.external_id)})
                 continue
             valid.append((number, row))
             if row.external_id not in known:
@@ -335,7 +341,7 @@ class _Writer:
             ],
         )
         self.report.prompts += len(added)
-        prompts = {external_id: pk for external_id, (pk, _) in known.items()}
+        prompts = {external_id: pk for external_id, (pk, *_) in known.items()}
         return valid, prompts | dict(zip(new, added, strict=True)), set(new)
 
     def _refuse(self, number: int, row: ImportedPrompt, sentence: str) -> None:

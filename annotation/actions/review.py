@@ -64,9 +64,14 @@ def make_gold(*, item: Item, actor: User, ranks: Mapping[int, int], explanation:
     """Set an item's known answer. It needs no more judgments; it is given to annotators to measure their accuracy.
 
     Raises:
-        ReviewError: a rank is missing or unknown, all answers are tied, or there is no explanation.
+        ReviewError: a rank is missing or unknown, all answers are tied, there is no explanation, or the prompt is a message of a
+            live chat, which gold would show to everybody.
     """
     locked = _locked(item)
+    if Turn.objects.filter(prompt=locked.prompt_id).exists():
+        raise ReviewError(
+            "item", _("Nothing from a live chat can be gold: gold items are shown to everybody.")
+        )
     checked = _checked_ranks(locked, ranks)
     explanation = checked_text("explanation", explanation)
     if len(set(checked.values())) == 1:

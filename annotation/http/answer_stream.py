@@ -8,14 +8,15 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 
 from annotation import chat_stream
+from annotation.http import stream_reader
 from annotation.logic.limits import MAX_ANSWER_STREAMS
 from annotation.models import Turn
 
@@ -29,6 +30,7 @@ LONGEST_S = 300.0
 _open: Counter[int] = Counter()
 """Open streams of this process, by account."""
 LAST = ("end", "failed")
+T = TypeVar("T")
 WRITTEN = (Turn.State.WAITING, Turn.State.ANSWERING)
 
 
@@ -104,12 +106,6 @@ async def _counted(reader: int, events: AsyncGenerator[bytes]) -> AsyncIterator[
             del _open[reader]
 
 
-def _give_connection_back() -> None:
-    """A stream is open for long: meanwhile others can use its connection."""
-    if not connection.in_atomic_block:
-        close_old_connections()
-
-
 async def _read_once(stream: str, after: str) -> list[chat_stream.Event]:
     try:
         async with chat_stream.connect() as client:
@@ -125,18 +121,18 @@ async def _stream(stream: str, after: str, is_over: Callable[[], bool]) -> Async
         finally:
             _give_connection_back()
 
-    await sync_to_async(_give_connection_back)()
+    await _in_thread(_give_connection_back)
     yield b"retry: 1000\n\n"
     started_at = sent_at = time.monotonic()
-    async with chat_stream.connect() as client:
+    async with stream_reader.follow(stream, after) as follower:
         while time.monotonic() - started_at < LONGEST_S:
             try:
-                found = await chat_stream.read(client, stream, after, WAIT_S)
+                found = await follower.read(WAIT_S)
             except chat_stream.RedisError:
                 found = []
                 await asyncio.sleep(WAIT_S)
             # one that a worker left which lost its claim ends nothing
-            passed = [event for event in found if event.name not in LAST or await sync_to_async(ask)()]
+            passed = [event for event in found if event.name not in LAST or await _in_thread(ask)]
             if passed:
                 yield b"".join(
                     f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()
@@ -145,10 +141,26 @@ async def _stream(stream: str, after: str, is_over: Callable[[], bool]) -> Async
                 if any(event.name in LAST for event in passed):
                     return
             if found:
-                after, sent_at = found[-1].id, time.monotonic()
-            if not found and await sync_to_async(ask)():
+                sent_at = time.monotonic()
+            if not found and await _in_thread(ask):
                 yield b"event: end\ndata: {}\n\n"
                 return
             if time.monotonic() - sent_at > PING_S:
                 sent_at = time.monotonic()
                 yield b": ping\n\n"
+
+
+def _give_connection_back() -> None:
+    """A stream is open for long: meanwhile others can use its connection."""
+    if not connection.in_atomic_block:
+        close_old_connections()
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    """What the function returns, from the request's thread, which ends with it: most of the time a stream has none."""
+    try:
+        return await sync_to_async(function)()
+    finally:
+        context = SyncToAsync.thread_sensitive_context.get(None)
+        if context and (thread := SyncToAsync.context_to_thread_executor.pop(context, None)):
+            thread.shutdown(wait=False)

@@ -177,7 +177,7 @@ def _read_ranking(request: HttpRequest, item: Item) -> tuple[dict[int, int], str
 
 
 def _item(me: Member, pk: int) -> Item:
-    items = Item.objects.select_related("prompt", "project").prefetch_related("responses")
+    items = Item.objects.select_related("prompt__turn", "project").prefetch_related("responses")
     return get_object_or_404(items, pk=pk, project=me.project)
 
 
@@ -198,6 +198,7 @@ def _page(request: HttpRequest, me: Member, item: Item, error: str = "") -> Http
         "item": item,
         "review": review,
         "is_comparison": len(review.candidates) == 2,
+        "is_of_chat": hasattr(item.prompt, "turn"),
         "cards": list(zip(review.candidates, ranks_entered, strict=True)),
         "ranks": range(1, len(review.candidates) + 1),
         "choices": _choices(ranks_entered, degree),

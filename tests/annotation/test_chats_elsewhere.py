@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.urls import reverse
 
-from annotation.actions import bulk_items, chats, items, judgments, review, snapshots
+from annotation.actions import bulk_items, chats, import_rows, items, judgments, review, snapshots
 from annotation.actions.review import ReviewError
 from annotation.models import Item, Judgment, Member, Slot, Turn
 from tests import builders, live_chats
@@ -172,3 +174,29 @@ class ChatsElsewhereTests(PalateTestCase):
         item.refresh_from_db()
         review.reopen(item=item, actor=self.alice)
         assert [slot.state for slot in item.slots.all()] == [Slot.State.DONE]
+
+    def test_nothing_from_a_chat_can_be_gold(self) -> None:
+        """Not on its page, by the API or by an import; nor with other answers than those of the chat."""
+        slug, prompt = self.project.slug, self.turns[0].prompt
+        row = {"id": prompt.external_id, "prompt": prompt.messages, "responses": ["Yes.", "No."]}
+        assert self.send(row).items == 1
+        self.sign_in(self.alice)
+        for item in Item.objects.filter(prompt=prompt):
+            ranks = {pk: place + 1 for place, pk in enumerate(item.responses.values_list("pk", flat=True))}
+            with pytest.raises(ReviewError, match="Nothing from a live chat can be gold"):
+                review.make_gold(item=item, actor=self.alice, ranks=ranks, explanation="Known.")
+            page = self.page("item", slug, item.pk)
+            assert "Save verdict" in page
+            assert "Make gold" not in page
+            form = {"do": "gold", "note": "Known.", "choice": "0-better"}
+            answer = self.client.post(reverse("item-decide", args=[slug, item.pk]), form)
+            self.assertContains(answer, "Nothing from a live chat can be gold", status_code=422)
+            by_api = reverse("api-item-act", args=[slug, item.pk, "gold"])
+            body = {"ranks": [1, 2], "explanation": "Known."}
+            answer = self.client.post(by_api, body, "application/json")
+            self.assertContains(answer, "Nothing from a live chat can be gold", status_code=400)
+        assert "is from a live chat" in self.send(row | {"gold": [1, 2]}).errors[0][1]
+        assert not Item.objects.filter(gold__isnull=False).exists()
+
+    def send(self, row: dict[str, object]) -> import_rows.ImportReport:
+        return import_rows.import_lines(project=self.project, lines=[json.dumps(row).encode()])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -151,6 +153,21 @@ def test_the_run_of_a_killed_worker_writes_a_checkpoint_and_ends(job: Path, serv
     worker.wait()
     until(lambda: not is_alive(pid), "it has ended")
     assert (job / "checkpoint").exists()
+
+
+def test_who_says_nothing_or_stops_in_the_middle_blocks_nobody(job: Path, server: str) -> None:
+    shorten(job)
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as slow:
+        silent.connect(server)
+        slow.connect(server)
+        socket.send_fds(slow, [struct.pack("!I", 100)], [silent.fileno()])
+        slow.sendall(b"{")
+        run = start(job, server)
+        assert isinstance(run._child, ForkedProcess)
+        read(run)
+        assert run.wait() == 0
+        slow.settimeout(HANGS_S)
+        assert slow.recv(1) == b""
 
 
 @pytest.fixture

@@ -30,13 +30,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from training.core.environment import set_environment
 from training.core.log_lines import time_log_lines
 
+ASKS = 0
+"""In place of a process's id: the connection has sent no request yet."""
 FAR = 400
 """Descriptors are moved up here before they are put in their places, so that none is in another's place."""
+REQUEST_S = 2
+"""How long a request may take from its first byte to its last; meanwhile nobody else is served. Who sends nothing is not waited
+for."""
 MODELS = ("AutoModelForCausalLM", "LlamaForCausalLM", "PreTrainedTokenizerFast")
 """What transformers imports only where it is asked for."""
 
@@ -79,6 +84,11 @@ def serve(address: str) -> None:
         for key, _ in selector.select():
             if key.fileobj is listener:
                 client = listener.accept()[0]
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", REQUEST_S, 0))
+                selector.register(client, selectors.EVENT_READ, ASKS)
+            elif key.data == ASKS:
+                client = cast("socket.socket", key.fileobj)
+                selector.unregister(client)
                 try:
                     request, received = read_request(client)
                 except (OSError, ValueError, struct.error):
@@ -112,8 +122,13 @@ def read_request(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """A request and its open files: `program`, `arguments`, `environment`, `folder`, the numbers that the open files shall have
     as `descriptors`, and the signal `hangup`; JSON, after its length, with the files beside the length."""
     head, received, _, _ = socket.recv_fds(client, 4, 64)
-    size = struct.unpack("!I", head)[0]
-    return json.loads(client.recv(size, socket.MSG_WAITALL)), received
+    try:
+        size = struct.unpack("!I", head)[0]
+        return json.loads(client.recv(size, socket.MSG_WAITALL)), received
+    except Exception:
+        for descriptor in received:
+            os.close(descriptor)
+        raise
 
 
 def become(request: dict[str, Any], received: list[int]) -> None:
