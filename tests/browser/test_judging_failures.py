@@ -109,7 +109,7 @@ class TestWhenThingsGoWrong:
         page.unroute("**/work/")
         press(page, "a 4 b 1")
         page.get_by_role("button", name="Submit").click()
-        expect(page.locator(".toast")).to_contain_text("You have judged this item before")
+        expect(page.locator(".toast", has_text="You have judged this item before")).to_be_visible()
         expect_left(page, 1)
         expect_saved([1, 2, 3, 4])
 
