@@ -59,7 +59,7 @@ class TestRank:
         press(page, "a ArrowDown u 0")  # moved, undone, and without a rank again
         assert order(page) == "D>B=C"
         press(page, "Enter")  # refused: A has none
-        expect(page.locator(".toast")).to_contain_text("Still to rank: A.")
+        expect(page.locator(".toast.warn")).to_contain_text("Still to rank: A.")
         press(page, "a 4 Enter")
         expect_left(page, 1)
 

@@ -109,7 +109,7 @@ class TestWhenThingsGoWrong:
         page.unroute("**/work/")
         press(page, "a 4 b 1")
         page.get_by_role("button", name="Submit").click()
-        expect(page.locator(".toast")).to_contain_text("You have judged this item before")
+        expect(page.locator(".toast", has_text="You have judged this item before")).to_be_visible()
         expect_left(page, 1)
         expect_saved([1, 2, 3, 4])
 
@@ -170,7 +170,9 @@ class TestWhenThingsGoWrong:
         page.goto(url(cast.project(items=3)))
         press(page, "1 2 3 4 Enter Enter Enter")
         expect_left(page, 2)
-        expect(page.locator(".toast", has_text="Still to rank")).to_have_count(page.locator(".toast").count())
+        expect(page.locator(".toast", has_text="Still to rank")).to_have_count(
+            page.locator(".toast:not([data-revision])").count()
+        )
         expect_saved([1, 2, 3, 4])
 
     def test_the_second_of_two_tabs_is_told(self, page: Page, cast: Cast, sign_in: SignIn) -> None:

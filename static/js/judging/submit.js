@@ -203,15 +203,15 @@ function handleResponse(response, entry) {
   try {
     response.toasts.forEach(appendToast);
     if (response.isRefused) handleRefusal(response.page, entry);
-    else handleSaved(response.page, entry);
+    else handleSaved(response, entry);
   } catch (error) {
     reportError(error);
   }
 }
 
-function handleSaved(page, entry) {
+function handleSaved({ page, toasts }, entry) {
   dropDraft(entry.item);
-  offerRevision(entry);
+  offerRevision(entry, toasts.length > 0);
   holdItem(page);
   const current = work().dataset.item;
   if (current && !isOnScreen(entry) && !isUnsent(current)) return; // somebody works on it
@@ -249,12 +249,13 @@ const REVISION_MS = 10_000;
 let savedAt = -Infinity;
 let backUrl = "";
 
-// A toast says what was saved, and leads back to it.
-function offerRevision({ form, page, submitter, choice }) {
+// A toast says what was saved, and leads back to it; not where the server says something else, such as that an earlier one stands.
+function offerRevision({ form, page, submitter, choice }, isToldOtherwise) {
   if (form?.id !== "judge" || submitter?.name === "reason") return; // a skip
   savedAt = performance.now();
   backUrl = page.querySelector("[data-back]").href;
   document.querySelector("#toasts [data-revision]")?.remove();
+  if (isToldOtherwise) return;
   const text = choice ? gettext("Saved: %(choice)s", { choice }) : gettext("Saved.");
   showToast(text, "ok", { text: gettext("Change"), href: backUrl, key: areOff ? "" : keyOf("undo") }).dataset.revision = "";
 }
