@@ -59,8 +59,7 @@ def reply(*, item: Item, annotator: User, author: User, text: str) -> Message:
     message = _write(item, annotator, author, text)
     url = _item_url(item.project, item)
     # what the other reviewers need not answer any more
-    answered = Notification.objects.filter(kind=Notification.Kind.MESSAGE, project=item.project, url=url)
-    answered.filter(read_at=None).update(read_at=timezone.now())
+    notifications.settle(kinds=[Notification.Kind.MESSAGE], project=item.project, url=url)
     if annotator != author:
         notifications.notify(
             users=[annotator.pk],

@@ -116,6 +116,12 @@ def notify_member(*, member: Member, kind: Kind) -> None:
     notify(users=[member.user_id], kind=kind, project=member.project, url=url)
 
 
+def settle(*, kinds: Collection[Kind], project: Project, url: str) -> None:
+    """Mark as read, for everybody, what needs nobody's attention any more."""
+    waiting = Notification.objects.filter(kind__in=kinds, project=project, url=url, read_at=None)
+    waiting.update(read_at=timezone.now())
+
+
 def mark_read(*, user: User, pk: int | None = None) -> int:
     """Mark one of the user's notifications as read, or all of them. Returns how many were unread."""
     unread = user.notifications.filter(read_at=None)

@@ -57,6 +57,15 @@ class RoundNotificationTests(RoundTestCase):
         assert reload(round).state == Round.State.FAILED
         assert told(self.alice) == [("round_failed", f"{round.loop}, round {round.number}", 1)]
 
+    def test_what_one_lead_has_decided_counts_as_read_for_all(self) -> None:
+        def unread(user: User) -> list[str]:
+            return list(user.notifications.filter(read_at=None).values_list("kind", flat=True))
+
+        round = play(self.start_round(min_accuracy=0.9), until="improve-1")
+        assert unread(self.alice) == unread(self.gwen) == ["round_held"]
+        transitions.overrule(round, self.alice, "Small data.")
+        assert unread(self.alice) == unread(self.gwen) == []
+
     def test_what_a_lead_does_is_told_to_nobody(self) -> None:
         round = self.start_round()
         transitions.cancel(round, self.alice)

@@ -24,6 +24,12 @@ def notify_leads_of_round(round: Round) -> None:
         _notify(round, kind)
 
 
+def settle_notices_of_round(round: Round) -> None:
+    """Mark as read, for all leads, what they were told before the round went on: one of them has decided."""
+    kinds = {Kind.QUEUE_EMPTY, *KINDS.values()}
+    notifications.settle(kinds=kinds, project=round.loop.project, url=round.get_absolute_url())
+
+
 def notify_of_empty_queue(round: Round) -> None:
     """Tell the leads that a round waits for judgments, of which the queue has none."""
     _notify(round, Kind.QUEUE_EMPTY)

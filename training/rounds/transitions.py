@@ -25,7 +25,7 @@ from training.configs import ConfigError
 from training.errors import RunError, describe_error
 from training.models import Loop, Round, Run, is_failed
 from training.rounds.loops import check_principles
-from training.rounds.notices import notify_leads_of_round
+from training.rounds.notices import notify_leads_of_round, settle_notices_of_round
 from training.rounds.plan import draft_round
 from training.rounds.steps import step_of
 from training.rounds.steps.base import RunStep
@@ -138,12 +138,15 @@ def _move_to(round: Round, step: str) -> None:
     )
     assert updated == 1, "the row was locked"
     round.step, round.step_since, round.state, round.error = step, now, Round.State.WORKING, ""
+    settle_notices_of_round(round)
     step_of(step).enter(round)
     _announce(round)
 
 
 def _set_state(round: Round, state: str, error: str = "") -> None:
     is_closed = state in (Round.State.DONE, Round.State.CANCELLED)
+    if state != round.state:
+        settle_notices_of_round(round)
     round.state, round.error = state, error
     round.finished_at = timezone.now() if is_closed else None
     round.save(update_fields=["state", "error", "finished_at"])
