@@ -26,8 +26,9 @@ def work() -> int:
             except Empty:
                 return count
             message.ack()
-            tasks.count_figure(*message.payload[0])
-            count += 1
+            if message.headers["task"] == tasks.count_figure.name:
+                tasks.count_figure(*message.payload[0])
+                count += 1
 
 
 class LaterTests(AnalyticsTestCase):

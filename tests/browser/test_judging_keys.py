@@ -46,9 +46,11 @@ class TestOneMeaning:
         flags = page.locator(f'.answer[data-letter="{last.upper()}"] details.flags')
         expect(flags).to_have_attribute("open", "")
         press(page, "Escape w")
-        expect(page.locator("#diff-left-title")).to_have_text(f"Answer {last.upper()}")
+        expect(page.locator("#diff-left-title")).to_have_text(
+            f"Answer {last.upper()} only in answer {last.upper()}"
+        )
         press(page, "b")
-        expect(page.locator("#diff-right-title")).to_have_text("Answer B")
+        expect(page.locator("#diff-right-title")).to_have_text("Answer B only in answer B")
         press(page, "w")
         expect(page.locator("#diff")).to_be_hidden()
         for key, dialog in (("m", "#guidelines"), ("s", "#skip"), ("?", "#keys")):

@@ -146,7 +146,7 @@ class TestDifferences:
         assert "lay" in added
         assert "today" in added
         press(page, three.lower())
-        expect(page.locator("#diff-right-title")).to_have_text(f"Answer {three}")
+        expect(page.locator("#diff-right-title")).to_have_text(f"Answer {three} only in answer {three}")
         press(page, "Escape 1")
         assert order(page) == one
 

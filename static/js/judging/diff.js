@@ -36,7 +36,7 @@ export async function open(left, right) {
 // With what its marks mean, in the mark itself.
 function showTitle(id, { title, label }, tag) {
   const mark = Object.assign(document.createElement(tag), { textContent: label });
-  document.getElementById(id).replaceChildren(title, mark);
+  document.getElementById(id).replaceChildren(title, " ", mark);
 }
 
 // --- of two answers ---------------------------------------------------------------------------------------
