@@ -76,6 +76,7 @@ def test_what_one_filters_and_types_stays_when_one_was_signed_out(
     page.locator(".toast [data-dismiss]").click()
     expect(page.locator(".toast")).to_have_count(0)
     page.context.clear_cookies()
+    search.press("End")
     search.press("Backspace")
     expect(page.locator(".toast")).to_contain_text(SIGNED_OUT)
 
