@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Error, Page
 
-from annotation.models import User
+from annotation.models import ApiToken, User
 from tests import builders, screens
 from tests.world import make_world
 
@@ -31,6 +31,7 @@ def test_no_page_scrolls_sideways_or_fails_in_a_script(
 ) -> None:
     alice, bob = builders.user("alice", is_staff=True), builders.user("bob")
     world = make_world(alice, bob)
+    ApiToken.issue(user=bob, name="for a script", scope="lead")
     User.objects.update(language=language)
     wrong: list[str] = []
     for who, table in ((bob, screens.ANNOTATOR), (alice, screens.LEAD)):
