@@ -9,6 +9,7 @@ from typing import Any
 from annotation.actions import leases
 from annotation.models import Project, User
 from tests import builders
+from training.core.rankings import pairs_of
 from training.models import Loop, ModelVersion, Round, Run
 from training.registry.actions import add_model
 from training.rounds import transitions
@@ -117,9 +118,7 @@ def write_output(run: Run) -> dict[str, Any]:
         _write(output / "responses.jsonl", lines)
         return {"kl": 3.0} if run.reference else {}
     if run.kind == Run.Kind.EVALUATE:
-        lines = [
-            {"id": row["id"], "rewards": [float(len(text)) for text in row["responses"]]} for row in rows
-        ]
+        lines = [_scores(row) for row in rows]
         _write(output / "scores.jsonl", lines)
         return {"report": REPORT}
     if run.kind == Run.Kind.JUDGE:
@@ -134,6 +133,14 @@ def write_output(run: Run) -> dict[str, Any]:
     if run.kind == Run.Kind.REWARD:
         (output / "report.json").write_text(json.dumps(REPORT))
     return {}
+
+
+def _scores(row: dict[str, Any]) -> dict[str, Any]:
+    rewards = [float(len(text)) for text in row["responses"]]
+    scores = {"id": row["id"], "rewards": rewards}
+    if pairs := pairs_of(row.get("ranks") or []):
+        scores |= {"pairs": len(pairs), "agrees": sum(rewards[one] > rewards[other] for one, other in pairs)}
+    return scores
 
 
 def _opinions(row: dict[str, Any], run: Run) -> dict[str, Any]:

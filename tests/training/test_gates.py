@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from training.rounds.accuracy_loss import AccuracyLoss
 from training.rounds.gate_thresholds import SETTING_OF, describe_gates
 from training.rounds.gates import Gate, policy_gates, reward_gates
 from training.rounds.settings import GATE_SETTINGS, RoundSettings
@@ -27,9 +28,9 @@ WIN = {
 
 
 def of_rewards(
-    new: dict[str, Any], old: dict[str, Any] | None = None, judgments: int = 500
+    new: dict[str, Any], loss: AccuracyLoss | None = None, judgments: int = 500
 ) -> dict[str, Gate]:
-    gates = reward_gates(new=new, old=old, judgments=judgments, settings=RoundSettings())
+    gates = reward_gates(new=new, loss=loss, judgments=judgments, settings=RoundSettings())
     return {gate.name: gate for gate in gates}
 
 
@@ -39,7 +40,7 @@ def of_policy(**report: Any) -> dict[str, Gate]:
 
 
 def test_a_good_reward_model_passes_all() -> None:
-    gates = of_rewards(GOOD, GOOD)
+    gates = of_rewards(GOOD, AccuracyLoss(0.72, 0.72, -0.02, 0.02, 300))
     assert [gate.name for gate in gates.values() if not gate.passed] == []
     assert "72.0% of 300 new held-out pairs" in gates["accuracy"].sentence
 
@@ -110,10 +111,26 @@ def test_a_round_is_not_held_for_the_noise_of_few_repeated_items() -> None:
 
 
 def test_a_small_accuracy_loss_is_allowed() -> None:
-    assert of_rewards(GOOD, GOOD | {"accuracy": 0.74})["may_lose"].passed
-    worse = of_rewards(GOOD, GOOD | {"accuracy": 0.76})["may_lose"]
+    assert of_rewards(GOOD, AccuracyLoss(0.74, 0.72, 0.01, 0.03, 900))["may_lose"].passed
+    worse = of_rewards(GOOD, AccuracyLoss(0.76, 0.72, 0.031, 0.049, 900))["may_lose"]
     assert not worse.passed
-    assert "the old one is 76.0%, and of the new one 72.0%; the maximum loss is 3.0 points." in worse.sentence
+    assert (
+        "On the same 900 pairs the accuracy of the old one is 76.0%, and of the new one 72.0%: a loss of 4.0 points [3.1, 4.9]."
+        " The maximum at the low end is 3.0 points." in worse.sentence
+    )
+
+
+def test_a_round_is_not_held_for_a_loss_that_few_pairs_explain() -> None:
+    assert of_rewards(GOOD, AccuracyLoss(0.8, 0.7, -0.02, 0.22, 60))["may_lose"].passed
+
+
+def test_a_round_is_not_held_for_a_calibration_error_that_few_pairs_explain() -> None:
+    few = of_rewards(GOOD | {"ece": 0.2, "ece_by_chance": 0.22})["calibration"]
+    assert few.passed
+    assert "on so few pairs that of a perfectly calibrated model may reach 22.0%" in few.sentence
+    assert not of_rewards(GOOD | {"ece": 0.2, "ece_by_chance": 0.19})["calibration"].passed
+    many = of_rewards(GOOD | {"ece": 0.14, "ece_by_chance": 0.02})["calibration"]
+    assert (many.passed, many.threshold) == (True, RoundSettings().max_calibration)
 
 
 def test_a_gate_without_data_is_passed_and_says_so() -> None:
@@ -160,10 +177,13 @@ def test_a_policy_with_a_large_kl_or_other_lengths_does_not_pass() -> None:
 def test_the_thresholds_are_described_with_the_recipe_s_own_where_they_differ() -> None:
     headings = dict(describe_gates(RoundSettings(may_lose=0.02, max_kl=20.0, min_ai_agreement=0.9), "dpo"))
     by_sentence = {item.sentence: item.default for items in headings.values() for item in items}
-    assert by_sentence["At most 2 points less accurate than the old reward model."] == "3 points"
+    assert (
+        by_sentence["At most 2 points less accurate than the old reward model, at the interval's low end."]
+        == "3 points"
+    )
     assert by_sentence["KL from the reference of at most 20 nats per response."] == "60"
     assert [text for text, default in by_sentence.items() if default] == [
-        "At most 2 points less accurate than the old reward model.",
+        "At most 2 points less accurate than the old reward model, at the interval's low end.",
         "KL from the reference of at most 20 nats per response.",
     ]
     with_judge = describe_gates(RoundSettings(min_ai_agreement=0.9), "rlaif")
@@ -171,6 +191,6 @@ def test_the_thresholds_are_described_with_the_recipe_s_own_where_they_differ() 
 
 
 def test_every_gate_with_a_threshold_of_its_own_names_its_setting() -> None:
-    names = {*of_rewards(GOOD, GOOD), *of_policy(), "ai_agreement"}
+    names = {*of_rewards(GOOD, AccuracyLoss(0.72, 0.72, -0.02, 0.02, 300)), *of_policy(), "ai_agreement"}
     assert set(SETTING_OF) == {name for name in names if name != "of_people" and not name.startswith("wins_")}
     assert set(SETTING_OF.values()) | {"of_people"} == set(GATE_SETTINGS)

@@ -14,7 +14,8 @@ from training.core.job_directory import Job, write_json, write_lines, write_outp
 from training.core.long_rows import LongRows
 from training.core.model_loading import build_encoder, load_tokenizer, resolve_source
 from training.core.preference_groups import group_rankings
-from training.core.reward_metrics import criteria_report, reward_report
+from training.core.rankings import pairs_of
+from training.core.reward_metrics import criteria_report, is_correct, reward_report
 from training.core.reward_model import load_reward_model
 from training.core.tokenization import warn_of_truncation
 from training.core.train_reward import score_groups
@@ -45,6 +46,7 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
         if (group.held_out or config.split == "all")
         and any(ranking.ranks or ranking.safe or ranking.criteria for ranking in group.rankings)
     ]
+    counted = set(reported)
     judged = [groups[index] for index in reported]
     rewards, *criteria = (
         [head[index] for index in reported] for head in (scores.rewards, *scores.criteria.values())
@@ -60,6 +62,10 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     for index, group in enumerate(groups):
         for ranking, places in zip(group.rankings, group.places, strict=True):
             row: dict[str, Any] = {"id": ranking.id, "rewards": rounded(scores.rewards, index, places)}
+            if index in counted and (pairs := pairs_of(ranking.ranks or [])):
+                own = [scores.rewards[index][place] for place in places]
+                row["pairs"] = len(pairs)
+                row["agrees"] = sum(is_correct(own[better], own[worse]) for better, worse in pairs)
             if scores.criteria:
                 row["criteria"] = {
                     name: rounded(head, index, places) for name, head in scores.criteria.items()

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from training.configs import DEGREES, MARGINS
+from training.core.calibration import (
+    Choices,
+    calibration_error,
+    calibration_error_by_chance,
+    confidence,
+    reliability_bins,
+)
 from training.core.noise_ceiling import mean_interval, noise_ceiling
 from training.core.preference_groups import PreferenceGroup, criterion_pairs, safety_labels
 from training.core.rankings import pairs_of
-
-BINS = 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class ScoredPair:
     @property
     def correct(self) -> float:
         """1 if the model agrees with the ranking, 0 if not, a half for equal rewards."""
-        return _is_correct(self.chosen, self.rejected)
+        return is_correct(self.chosen, self.rejected)
 
     @property
     def agreement(self) -> float:
@@ -59,7 +64,8 @@ def reward_report(
     """
     by_group = [scored_pairs(group, scores) for group, scores in zip(groups, rewards, strict=True)]
     pairs = [pair for some in by_group for pair in some]
-    table = MARGINS[margin]
+    table = MARGINS[margin] | {None: 0.0}
+    reliability = [(confidence(pair.chosen - pair.rejected), pair.agreement) for pair in pairs]
     by_degree = {degree: [pair for pair in pairs if pair.degree == degree] for degree in (*DEGREES, None)}
     agreements = [annotator_agreements(group) for group in groups]
     agreement = _mean(agrees for some in agreements for agrees in some)
@@ -83,11 +89,12 @@ def reward_report(
         "noise_ceiling": None if agreement is None else noise_ceiling(agreement),
         "noise_ceiling_interval": agreement_interval and [*map(noise_ceiling, agreement_interval)],
         "accuracy_where_repeated": _mean(pair.correct for pair in pairs if pair.repeated),
-        "ece": expected_calibration_error(pairs, lambda pair: 0.0),
-        "ece_with_margin": expected_calibration_error(
-            pairs, lambda pair: table[pair.degree] if pair.degree else 0.0
+        "ece": calibration_error(reliability),
+        "ece_by_chance": calibration_error_by_chance(_choices(groups, rewards)),
+        "ece_with_margin": calibration_error(
+            [(confidence(pair.chosen - pair.rejected, table[pair.degree]), pair.agreement) for pair in pairs]
         ),
-        "reliability": reliability_bins(pairs, lambda pair: 0.0),
+        "reliability": reliability_bins(reliability),
         "mean_chosen": _mean(pair.chosen for pair in pairs),
         "mean_rejected": _mean(pair.rejected for pair in pairs),
         **safety_metrics(groups, rewards),
@@ -192,7 +199,7 @@ def criterion_accuracy(
     pairs, flat = criterion_pairs(groups, criterion), _flat(scores)
     ordered = zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)
     return {
-        "accuracy": _mean(_is_correct(flat[chosen], flat[rejected]) for chosen, rejected in ordered),
+        "accuracy": _mean(is_correct(flat[chosen], flat[rejected]) for chosen, rejected in ordered),
         "pairs": len(pairs.chosen),
     }
 
@@ -209,41 +216,21 @@ def correlations(heads: Sequence[Sequence[float]]) -> list[list[float | None]]:
     return [[correlation(one, other) for other in heads] for one in heads]
 
 
-def reliability_bins(
-    pairs: Sequence[ScoredPair], margin: Callable[[ScoredPair], float]
-) -> list[dict[str, float | int]]:
-    """Pairs binned by the model's confidence, sigmoid(|difference| - margin), with the mean confidence of each bin and how
-    often people agree with the model; empty bins are left out."""
-    bins: list[list[tuple[float, float]]] = [[] for _ in range(BINS)]
-    for pair in pairs:
-        confidence = _sigmoid(abs(pair.chosen - pair.rejected) - margin(pair))
-        bins[min(int(confidence * BINS), BINS - 1)].append((confidence, pair.agreement))
+def _choices(groups: Sequence[PreferenceGroup], rewards: Sequence[Sequence[float]]) -> list[Choices]:
+    """The rankings of all groups, with their responses' rewards."""
     return [
-        {
-            "confidence": sum(confidence for confidence, _ in members) / len(members),
-            "accuracy": sum(agreement for _, agreement in members) / len(members),
-            "pairs": len(members),
-        }
-        for members in bins
-        if members
+        ([scores[place] for place in places], pairs_of(ranking.ranks or []))
+        for group, scores in zip(groups, rewards, strict=True)
+        for ranking, places in zip(group.rankings, group.places, strict=True)
     ]
-
-
-def expected_calibration_error(
-    pairs: Sequence[ScoredPair], margin: Callable[[ScoredPair], float]
-) -> float | None:
-    """The mean distance between confidence and accuracy of the reliability bins, over pairs; None without pairs."""
-    if not pairs:
-        return None
-    bins = reliability_bins(pairs, margin)
-    return sum(b["pairs"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(pairs)
 
 
 def _accuracy(pairs: Sequence[ScoredPair]) -> dict[str, float | int | None]:
     return {"accuracy": _mean(pair.correct for pair in pairs), "pairs": len(pairs)}
 
 
-def _is_correct(chosen: float, rejected: float) -> float:
+def is_correct(chosen: float, rejected: float) -> float:
+    """1 if the preferred response has the higher reward, 0 if not, a half for equal rewards."""
     return 0.5 if chosen == rejected else float(chosen > rejected)
 
 
@@ -254,7 +241,3 @@ def _flat(scores: Sequence[Sequence[float]]) -> list[float]:
 def _mean(values: Iterable[float]) -> float | None:
     numbers = list(values)
     return sum(numbers) / len(numbers) if numbers else None
-
-
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))

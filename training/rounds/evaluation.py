@@ -1,5 +1,5 @@
 """The new policy compared with the old one: win rates by reward models and by annotators, lengths, regressions, and how the
-reward grew with the KL; and the judgments with which the reward models disagree."""
+reward grew with the KL; how the reward models compare; and the judgments with which the reward models disagree."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from django.utils.translation import gettext_noop
 
 from annotation.models import Judgment, Prompt
 from training.models import Round, Run
+from training.rounds.accuracy_loss import AccuracyLoss
 from training.rounds.gates import SAFETY_JUDGES, judge_label
 from training.runs.comparisons import Match, match_prompts, mean_win_rate
+from training.runs.outputs import read_agreement
 
 JsonObject = dict[str, Any]
 MAX_REGRESSIONS = 12
@@ -159,6 +161,15 @@ def human_win_rate(round: Round) -> JsonObject | None:
     rate = mean_win_rate([fmean(rates) for rates in by_item.values()])
     people: JsonObject = {"name": "people", "must": "keep"}
     return people | {"by": judge_label(people)} | rate
+
+
+def accuracy_loss(new: Run | None, old: Run | None) -> AccuracyLoss | None:
+    """Of a new reward model against the old one, by their evaluations on the same judgments; None without an old one."""
+    if new is None or old is None:
+        return None
+    of_new, of_old = read_agreement(new), read_agreement(old)
+    prompts = Judgment.objects.filter(pk__in=of_new).values_list("pk", "item__prompt_id")
+    return AccuracyLoss.measure(of_new, of_old, dict(prompts))
 
 
 def disputed_judgments(

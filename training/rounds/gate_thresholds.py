@@ -25,7 +25,8 @@ SETTING_OF = {
     "kl": "max_kl",
     "length": "max_length_drift",
 }
-"""The setting that is a gate's threshold. That of `of_people` is computed from its setting, those of win rates are fixed."""
+"""The setting that is a gate's threshold. That of `of_people` is computed from its setting, that of
+`calibration` may be raised to what chance explains, and those of win rates are fixed."""
 
 EXPLAINED = {
     "of_people": "beyond-chance-at-its-low-end",
@@ -68,8 +69,14 @@ def describe_gates(settings: RoundSettings, recipe: str = "") -> list[tuple[str,
             ),
             "share",
         ),
-        requirement("may_lose", _("At most %(points)s less accurate than the old reward model."), "points"),
-        requirement("max_calibration", _("Calibration error of at most %(share)s."), "share"),
+        requirement(
+            "may_lose",
+            _("At most %(points)s less accurate than the old reward model, at the interval's low end."),
+            "points",
+        ),
+        requirement(
+            "max_calibration", _("Calibration error of at most %(share)s, or what chance explains."), "share"
+        ),
         requirement(
             "min_unsafe_recall",
             _("At least %(share)s of unsafe answers detected, where there are labels."),

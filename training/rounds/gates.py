@@ -18,6 +18,7 @@ from django.utils.translation import gettext_noop, ngettext
 from annotation.logic import judge_trust
 from annotation.logic.judge_trust import Comparison
 from annotation.logic.translation import format_digits, format_number, format_percent
+from training.rounds.accuracy_loss import AccuracyLoss
 from training.rounds.settings import RoundSettings
 
 
@@ -59,11 +60,12 @@ MIN_WIN_RATE = 0.5
 
 
 def reward_gates(
-    *, new: Report, old: Report | None, judgments: int, settings: RoundSettings, fresh: bool = True
+    *, new: Report, loss: AccuracyLoss | None, judgments: int, settings: RoundSettings, fresh: bool = True
 ) -> list[Gate]:
     """The gates of a new reward model.
 
-    new, old: reports on the same held-out judgments (the core's `report.json`); `fresh`: these are new since the last round.
+    new: its report on held-out judgments (the core's `report.json`); `fresh`: these are new since the last round.
+    loss: against the old reward model, on the same judgments; None without one.
     judgments: how many it was trained on.
     """
     accuracy, pairs = new.get("accuracy"), new.get("pairs") or 0
@@ -100,19 +102,8 @@ def reward_gates(
             else _("There are no held-out judgments to evaluate it on."),
         ),
         _human_agreement_gate(new, settings),
-        _accuracy_loss_gate(accuracy, old, settings),
-        _gate(
-            "calibration",
-            _("Calibration"),
-            new.get("ece"),
-            settings.max_calibration,
-            is_minimum=False,
-            sentence=_("Its calibration error is %(share)s; the maximum is %(maximum)s.")
-            % {"share": _percent(new.get("ece")), "maximum": _percent(settings.max_calibration)},
-            no_data=_("There are no new held-out judgments to evaluate its calibration on.")
-            if fresh
-            else _("There are no held-out judgments to evaluate its calibration on."),
-        ),
+        _accuracy_loss_gate(loss, settings),
+        _calibration_gate(new, settings, fresh=fresh),
         _gate(
             "unsafe_recall",
             _("Unsafe recall"),
@@ -201,25 +192,54 @@ def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
     )
 
 
-def _accuracy_loss_gate(accuracy: float | None, old: Report | None, settings: RoundSettings) -> Gate:
-    before = old.get("accuracy") if old else None
-    loss = before - accuracy if before is not None and accuracy is not None else None
-    return _gate(
-        "may_lose",
-        _("Compared with the old reward model"),
-        loss,
-        settings.may_lose,
-        is_minimum=False,
-        sentence=_(
-            "On the same judgments the accuracy of the old one is %(old)s, and of the new one %(new)s; the maximum loss is"
-            " %(maximum)s points."
+def _accuracy_loss_gate(loss: AccuracyLoss | None, settings: RoundSettings) -> Gate:
+    """Whether the new reward model is less accurate than the old one, by more than is allowed and than chance explains."""
+    label = _("Compared with the old reward model")
+    if loss is None:
+        text = _("There is no old reward model to compare it with.")
+        return Gate("may_lose", label, None, settings.may_lose, True, text, share=True)
+    text = ngettext(
+        "On the same %(n)s pair the accuracy of the old one is %(old)s, and of the new one %(new)s: a loss of %(loss)s points"
+        " [%(low)s, %(high)s]. The maximum at the low end is %(maximum)s points.",
+        "On the same %(n)s pairs the accuracy of the old one is %(old)s, and of the new one %(new)s: a loss of %(loss)s points"
+        " [%(low)s, %(high)s]. The maximum at the low end is %(maximum)s points.",
+        loss.pairs,
+    )
+    values = {
+        "n": format_number(loss.pairs),
+        "old": _percent(loss.old),
+        "new": _percent(loss.new),
+        "loss": format_number(100 * loss.value, 1),
+        "low": format_number(100 * loss.low, 1),
+        "high": format_number(100 * loss.high, 1),
+        "maximum": format_number(100 * settings.may_lose, 1),
+    }
+    passed = loss.low <= settings.may_lose
+    return Gate("may_lose", label, loss.value, settings.may_lose, passed, text % values, share=True)
+
+
+def _calibration_gate(new: Report, settings: RoundSettings, *, fresh: bool) -> Gate:
+    """Whether its calibration error is larger than is allowed, and than chance explains: of few pairs that of a perfectly
+    calibrated model is large too."""
+    by_chance = new.get("ece_by_chance") or 0.0
+    if by_chance > settings.max_calibration:
+        text = _(
+            "Its calibration error is %(share)s; on so few pairs that of a perfectly calibrated model may reach %(maximum)s,"
+            " which is the maximum here."
         )
-        % {
-            "old": _percent(before),
-            "new": _percent(accuracy),
-            "maximum": format_number(100 * settings.may_lose, 1),
-        },
-        no_data=_("There is no old reward model to compare it with."),
+    else:
+        text = _("Its calibration error is %(share)s; the maximum is %(maximum)s.")
+    maximum = max(settings.max_calibration, by_chance)
+    return _gate(
+        "calibration",
+        _("Calibration"),
+        new.get("ece"),
+        maximum,
+        is_minimum=False,
+        sentence=text % {"share": _percent(new.get("ece")), "maximum": _percent(maximum)},
+        no_data=_("There are no new held-out judgments to evaluate its calibration on.")
+        if fresh
+        else _("There are no held-out judgments to evaluate its calibration on."),
     )
 
 

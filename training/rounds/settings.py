@@ -248,12 +248,18 @@ class RoundSettings:
     may_lose: float = setting(
         0.03,
         _("Gate: accuracy loss"),
-        _("Maximum loss of accuracy against the old reward model, on the same new judgments."),
+        _(
+            "Maximum loss of accuracy against the old reward model, on the same new judgments: the low end of the interval."
+        ),
         min=0.0,
         max=1.0,
     )
     max_calibration: float = setting(
-        0.15, _("Gate: calibration"), _("Maximum calibration error."), min=0.0, max=1.0
+        0.15,
+        _("Gate: calibration"),
+        _("Maximum calibration error, or what chance explains on so few pairs, if that is more."),
+        min=0.0,
+        max=1.0,
     )
     min_unsafe_recall: float = setting(
         0.6,

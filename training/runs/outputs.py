@@ -82,6 +82,13 @@ def read_scores(run: Run) -> dict[int, list[float]]:
         return {row["id"]: row["rewards"] for row in map(json.loads, lines)}
 
 
+def read_agreement(run: Run) -> dict[int, tuple[float, int]]:
+    """Of an evaluation on judgments, by judgment id: on how many of its pairs the model agrees with it, and how many these are.
+    Judgments that its report leaves out are not there."""
+    with output_file(run, "scores.jsonl").open(encoding="utf-8") as lines:
+        return {row["id"]: (row["agrees"], row["pairs"]) for row in map(json.loads, lines) if "pairs" in row}
+
+
 def save_output(run: Run) -> JsonObject:
     """Add the run's output, which is stored, to the site: a model version, responses and items, opinions, or a comparison.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop, override
 
 from annotation.actions import review, snapshots
 from annotation.models import ReviewFlag, Snapshot, User
-from training.models import Round, Run, is_failed
+from training.models import Round, is_failed
 from training.registry.actions import promote
 from training.rounds import evaluation
 from training.rounds.gates import REWARD_MODELS, Gate, policy_gates, reward_gates
@@ -85,8 +85,8 @@ class RewardGates(GateStep):
         if new is None or snapshot is None:
             return []
         gates = reward_gates(
-            new=_report(new) or {},
-            old=_report(round.run_of(f"measure-old-{model}")),
+            new=new.result.get("report") or {},
+            loss=evaluation.accuracy_loss(new, round.run_of(f"measure-old-{model}")),
             judgments=snapshot.counts.get("judgments_train", 0),
             settings=settings_of(round),
             fresh=bool(new.inputs.get("after")),
@@ -100,10 +100,6 @@ class RewardGates(GateStep):
         for part in ("reward", "safety"):
             if (model := round.output_of(part)) is not None:
                 promote(model, actor)
-
-
-def _report(run: Run | None) -> Mapping[str, Any] | None:
-    return (run.result.get("report") or {}) if run else None
 
 
 def _disputed_judgments(round: Round) -> list[int]:
