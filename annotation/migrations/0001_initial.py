@@ -149,46 +149,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Item',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('probability', models.FloatField(default=1.0)),
-                ('state', models.CharField(choices=[('open', 'Open'), ('restricted', 'Restricted'), ('retired', 'Retired')], default='open', max_length=10)),
-                ('retired_reason', models.CharField(blank=True, max_length=200)),
-                ('gold', models.JSONField(blank=True, null=True)),
-                ('gold_explanation', models.TextField(blank=True, help_text='Why; reviewers read it.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Project',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120)),
-                ('slug', models.SlugField(max_length=60, unique=True)),
-                ('criterion', models.CharField(choices=[('helpfulness', 'Helpfulness'), ('safety', 'Safety'), ('other', 'As the guidelines say')], default='helpfulness', max_length=12)),
-                ('task', models.CharField(choices=[('preferences', 'Order answers'), ('demonstrations', 'Write answers')], default='preferences', help_text='Rank two or more answers to each prompt, or write an answer to it.', max_length=14)),
-                ('k', models.PositiveSmallIntegerField(default=4, help_text='Answers shown side by side. Two are compared, with a degree; three to nine are ranked.', validators=[django.core.validators.MinValueValidator(2), django.core.validators.MaxValueValidator(9)], verbose_name='answers per prompt')),
-                ('overlap', models.PositiveSmallIntegerField(default=1, help_text='How many different people judge each item.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(20)])),
-                ('column_mapping', models.JSONField(default=dict, editable=False, help_text='The role of each column in the last file whose columns were mapped.')),
-                ('lease_minutes', models.PositiveSmallIntegerField(default=30, help_text='How long an item is reserved for the annotator who opened it.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1440)])),
-                ('items_ahead', models.PositiveSmallIntegerField(default=1, help_text='How many items after the current one a page holds for its annotator, to go on while offline.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(20)])),
-                ('asks_quality', models.BooleanField(default=False, help_text='For every answer, before the ranking.', verbose_name='quality, 1 to 7')),
-                ('asks_flags', models.BooleanField(default=False, help_text="InstructGPT's list of problems and features of an answer.", verbose_name='flags')),
-                ('asks_safety', models.BooleanField(default=False, help_text='For every answer. An unsafe answer cannot be ranked above a safe one.', verbose_name='safe or unsafe')),
-                ('rationale', models.CharField(choices=[('none', 'Do not ask'), ('optional', 'May be given'), ('required', 'Must be given')], default='none', max_length=8)),
-                ('images', models.CharField(choices=[('blocked', 'As links'), ('proxied', 'Through this site'), ('shown', 'From their own sites')], default='blocked', help_text='From their own sites: each of them sees the address of everyone who looks.', max_length=7, verbose_name='pictures in texts')),
-                ('gold_rate', models.FloatField(default=0.0, help_text="Share of items with a known answer, to measure annotators' accuracy.", validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
-                ('control_rate', models.FloatField(default=0.0, help_text='Share of items picked at random from the queue, ignoring priority.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
-                ('qualification_items', models.PositiveSmallIntegerField(default=0, help_text='How many items with a known answer an annotator judges before their real work; 0 for none.', validators=[django.core.validators.MaxValueValidator(100)])),
-                ('qualification_accuracy', models.FloatField(default=0.7, help_text='Share of their known pairs that must be ordered correctly.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-            ],
-            options={
-                'ordering': ['name'],
-            },
-        ),
-        migrations.CreateModel(
             name='User',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -220,16 +180,13 @@ class Migration(migrations.Migration):
                 'verbose_name': 'user',
                 'verbose_name_plural': 'users',
                 'abstract': False,
+                'constraints': [
+                    models.UniqueConstraint(django.db.models.functions.text.Upper('username'), name='usernames_differ_by_more_than_case', violation_error_message='A user with that username already exists.'),
+                    models.UniqueConstraint(django.db.models.functions.text.Upper('email'), condition=models.Q(('email', ''), _negated=True), name='emails_differ_by_more_than_case', violation_error_message='A user with that email address already exists.'),
+                ],
             },
             managers=[
                 ('objects', annotation.models.people.Accounts()),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Agreement',
-            fields=[
-                ('item', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='agreement', serialize=False, to='annotation.item')),
-                ('share', models.FloatField(help_text='Of the pairs of answers that two annotators ordered, those that both ordered the same way.')),
             ],
         ),
         migrations.CreateModel(
@@ -246,6 +203,60 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='Erasure',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('claim', models.UUIDField(null=True)),
+                ('heartbeat_at', models.DateTimeField(null=True)),
+                ('attempt', models.PositiveSmallIntegerField(default=0)),
+                ('cancel_requested', models.BooleanField(default=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('state', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('done', 'done')], default='queued', max_length=9)),
+                ('rows_total', models.BigIntegerField(help_text='Null until a worker has counted them.', null=True)),
+                ('rows_done', models.BigIntegerField(default=0)),
+                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('user', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='erasure', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='Project',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=120)),
+                ('slug', models.SlugField(max_length=60, unique=True)),
+                ('criterion', models.CharField(choices=[('helpfulness', 'Helpfulness'), ('safety', 'Safety'), ('other', 'As the guidelines say')], default='helpfulness', max_length=12)),
+                ('task', models.CharField(choices=[('preferences', 'Order answers'), ('demonstrations', 'Write answers')], default='preferences', help_text='Rank two or more answers to each prompt, or write an answer to it.', max_length=14)),
+                ('k', models.PositiveSmallIntegerField(default=4, help_text='Answers shown side by side. Two are compared, with a degree; three to nine are ranked.', validators=[django.core.validators.MinValueValidator(2), django.core.validators.MaxValueValidator(9)], verbose_name='answers per prompt')),
+                ('overlap', models.PositiveSmallIntegerField(default=1, help_text='How many different people judge each item.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(20)])),
+                ('column_mapping', models.JSONField(default=dict, editable=False, help_text='The role of each column in the last file whose columns were mapped.')),
+                ('lease_minutes', models.PositiveSmallIntegerField(default=30, help_text='How long an item is reserved for the annotator who opened it.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1440)])),
+                ('items_ahead', models.PositiveSmallIntegerField(default=1, help_text='How many items after the current one a page holds for its annotator, to go on while offline.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(20)])),
+                ('asks_quality', models.BooleanField(default=False, help_text='For every answer, before the ranking.', verbose_name='quality, 1 to 7')),
+                ('asks_flags', models.BooleanField(default=False, help_text="InstructGPT's list of problems and features of an answer.", verbose_name='flags')),
+                ('asks_safety', models.BooleanField(default=False, help_text='For every answer. An unsafe answer cannot be ranked above a safe one.', verbose_name='safe or unsafe')),
+                ('rationale', models.CharField(choices=[('none', 'Do not ask'), ('optional', 'May be given'), ('required', 'Must be given')], default='none', max_length=8)),
+                ('images', models.CharField(choices=[('blocked', 'As links'), ('proxied', 'Through this site'), ('shown', 'From their own sites')], default='blocked', help_text='From their own sites: each of them sees the address of everyone who looks.', max_length=7, verbose_name='pictures in texts')),
+                ('gold_rate', models.FloatField(default=0.0, help_text="Share of items with a known answer, to measure annotators' accuracy.", validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
+                ('control_rate', models.FloatField(default=0.0, help_text='Share of items picked at random from the queue, ignoring priority.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
+                ('qualification_items', models.PositiveSmallIntegerField(default=0, help_text='How many items with a known answer an annotator judges before their real work; 0 for none.', validators=[django.core.validators.MaxValueValidator(100)])),
+                ('qualification_accuracy', models.FloatField(default=0.7, help_text='Share of their known pairs that must be ordered correctly.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                'ordering': ['name'],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('k__gte', 2), ('k__lte', 9)), name='k_is_2_to_9'),
+                    models.CheckConstraint(condition=models.Q(('overlap__gte', 1)), name='overlap_is_positive'),
+                    models.CheckConstraint(condition=models.Q(('lease_minutes__gte', 1)), name='lease_is_positive'),
+                    models.CheckConstraint(condition=models.Q(('control_rate__gte', 0), ('gold_rate__gte', 0), ('gold_rate__lte', django.db.models.expressions.CombinedExpression(models.Value(1), '-', models.F('control_rate')))), name='gold_and_control_are_shares'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name='Author',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -254,39 +265,11 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='authors', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='authors', to='annotation.project')),
             ],
-        ),
-        migrations.CreateModel(
-            name='Batch',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('due_at', models.DateTimeField()),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('due_notice_at', models.DateTimeField(blank=True, null=True)),
-                ('overdue_notice_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='BatchMember',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('batch', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='people', to='annotation.batch')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.AddField(
-            model_name='batch',
-            name='users',
-            field=models.ManyToManyField(related_name='batches', through='annotation.BatchMember', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.CreateModel(
-            name='Candidate',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='candidates', to='annotation.item')),
-            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'kind', 'name'), name='one_author_per_name'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Constitution',
@@ -300,17 +283,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-number'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'number'), name='constitution_numbers_are_unique'),
+                ],
             },
-        ),
-        migrations.CreateModel(
-            name='Draft',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('data', models.JSONField()),
-                ('saved_at', models.DateTimeField(auto_now=True)),
-                ('annotator', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='drafts', to=settings.AUTH_USER_MODEL)),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='drafts', to='annotation.item')),
-            ],
         ),
         migrations.CreateModel(
             name='Guideline',
@@ -323,6 +299,11 @@ class Migration(migrations.Migration):
                 ('author', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='guidelines', to='annotation.project')),
             ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'number'), name='guideline_numbers_are_unique'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Import',
@@ -351,39 +332,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'indexes': [
+                    models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['state'], name='open_imports'),
+                ],
             },
-        ),
-        migrations.CreateModel(
-            name='ImportedJudgment',
-            fields=[
-                ('id', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('annotator', models.CharField(blank=True, help_text='As the file calls them.', max_length=200)),
-                ('account', models.CharField(choices=[('person', 'A person'), ('machine', 'A script or an AI labeler')], help_text='Whether a person or a model judged.', max_length=7)),
-                ('responses', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='Their ids; the following lists are in this order.', size=None)),
-                ('ranks', django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(), size=None)),
-                ('quality', django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(null=True), help_text='1 to 7.', null=True, size=None)),
-                ('safe', django.contrib.postgres.fields.ArrayField(base_field=models.BooleanField(null=True), null=True, size=None)),
-                ('shown_order', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='Response ids, in the order on the screen.', null=True, size=None)),
-                ('degree', models.CharField(choices=[('significantly', 'Significantly better'), ('better', 'Better'), ('slightly', 'Slightly better'), ('negligibly', 'Negligibly better / unsure')], max_length=13, null=True)),
-                ('rationale', models.TextField(blank=True)),
-                ('judged_at', models.DateTimeField(help_text='As the file says.', null=True)),
-                ('details', models.JSONField(default=dict, help_text='What else the file says of it.')),
-                ('digest', models.CharField(help_text='Of what was judged, and by whom: the same file again brings nothing new.', max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='imported_judgments', to='annotation.item')),
-                ('source', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='imported_judgments', to='annotation.import')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Message',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField()),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('annotator', models.ForeignKey(help_text='Whose thread it is.', on_delete=django.db.models.deletion.PROTECT, related_name='threads', to=settings.AUTH_USER_MODEL)),
-                ('author', models.ForeignKey(db_index=False, help_text='Who wrote it.', on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='thread_messages', to='annotation.item')),
-            ],
         ),
         migrations.CreateModel(
             name='OpinionSet',
@@ -406,6 +358,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-number'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'number'), name='opinion_set_numbers_are_unique'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -422,6 +377,14 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='notifications', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotation.project')),
             ],
+            options={
+                'indexes': [
+                    models.Index(fields=['user', '-created_at'], name='notifications_of_a_user'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('read_at', None)), fields=('user', 'kind', 'url'), name='unread_once_per_kind_and_page'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Member',
@@ -439,11 +402,12 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='members', to='annotation.project')),
             ],
-        ),
-        migrations.AddField(
-            model_name='item',
-            name='project',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='items', to='annotation.project'),
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'user'), name='one_role_per_member'),
+                    models.CheckConstraint(condition=models.Q(('role__in', ['lead', 'reviewer', 'annotator'])), name='known_role'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Invitation',
@@ -460,11 +424,11 @@ class Migration(migrations.Migration):
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='invitations', to='annotation.project')),
             ],
-        ),
-        migrations.AddField(
-            model_name='batch',
-            name='project',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='annotation.project'),
+            options={
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('used__lte', models.F('places'))), name='places_are_not_exceeded'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='AuditEntry',
@@ -479,6 +443,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'indexes': [
+                    models.Index(fields=['project', '-id'], name='audit_of_a_project'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -506,11 +473,14 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='prompts', to='annotation.project')),
             ],
-        ),
-        migrations.AddField(
-            model_name='item',
-            name='prompt',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='annotation.prompt'),
+            options={
+                'indexes': [
+                    models.Index(fields=['project', 'split', 'id'], name='prompts_by_split'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'external_id'), name='prompt_ids_are_unique'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='QuestionSet',
@@ -522,31 +492,11 @@ class Migration(migrations.Migration):
                 ('author', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='question_sets', to='annotation.project')),
             ],
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='question_set',
-            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.questionset'),
-        ),
-        migrations.CreateModel(
-            name='Judgment',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('degree', models.CharField(choices=[('significantly', 'Significantly better'), ('better', 'Better'), ('slightly', 'Slightly better'), ('negligibly', 'Negligibly better / unsure')], help_text='Of a comparison of two.', max_length=13, null=True)),
-                ('shown_order', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='Response ids, in the order on the screen.', size=None)),
-                ('rationale', models.TextField(blank=True)),
-                ('answers', models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict, help_text="Free texts, by the keys of the project's own questions.")),
-                ('seconds', models.FloatField(help_text='From opening the item to submitting it.')),
-                ('idempotency_key', models.UUIDField()),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('submitted_at', models.DateTimeField(editable=False, help_text='When it was submitted, if a page could only send it later.', null=True)),
-                ('annotator', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to=settings.AUTH_USER_MODEL)),
-                ('guideline', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.guideline')),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.item')),
-                ('supersedes', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='superseded_by', to='annotation.judgment')),
-                ('project', models.ForeignKey(db_index=False, help_text="As its item's.", on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.project')),
-                ('question_set', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.questionset')),
-            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'number'), name='question_set_numbers_are_unique'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Response',
@@ -560,20 +510,11 @@ class Migration(migrations.Migration):
                 ('author', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='responses', to='annotation.author')),
                 ('prompt', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='responses', to='annotation.prompt')),
             ],
-        ),
-        migrations.CreateModel(
-            name='Placement',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('rank', models.PositiveSmallIntegerField()),
-                ('quality', models.PositiveSmallIntegerField(help_text='1 to 7.', null=True)),
-                ('safe', models.BooleanField(null=True)),
-                ('flags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), default=list, help_text="Of `annotation.logic.response_flags`, and the keys of the project's own flags.", size=None)),
-                ('criteria', models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict, help_text="Ratings, by the keys of the project's own questions.")),
-                ('comments', models.JSONField(db_default=models.Value([], models.JSONField()), default=list, help_text='Comments on passages, as `annotation.logic.questions.Comment.as_data` returns them.')),
-                ('judgment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='placements', to='annotation.judgment')),
-                ('response', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='placements', to='annotation.response')),
-            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('prompt', 'author', 'digest'), name='one_response_per_text_and_author'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Opinion',
@@ -593,31 +534,13 @@ class Migration(migrations.Migration):
                 ('first', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.response')),
                 ('second', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.response')),
             ],
-        ),
-        migrations.AddField(
-            model_name='judgment',
-            name='demonstration',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.response'),
-        ),
-        migrations.AddField(
-            model_name='item',
-            name='responses',
-            field=models.ManyToManyField(related_name='items', through='annotation.Candidate', to='annotation.response'),
-        ),
-        migrations.AddField(
-            model_name='candidate',
-            name='response',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.response'),
-        ),
-        migrations.CreateModel(
-            name='ReviewFlag',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(choices=[('rewards', 'Two reward models disagree with it')], max_length=8)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('resolved_at', models.DateTimeField(blank=True, null=True)),
-                ('judgment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='review_flags', to='annotation.judgment')),
-            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('opinion_set', 'first', 'second', 'principle'), name='one_opinion_on_two_responses'),
+                    models.CheckConstraint(condition=models.Q(('p__gte', 0), ('p__lte', 1)), name='opinions_are_probabilities'),
+                    models.CheckConstraint(condition=models.Q(('first', models.F('second')), _negated=True), name='opinions_are_on_two_responses'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Rule',
@@ -629,6 +552,11 @@ class Migration(migrations.Migration):
                 ('action', models.CharField(choices=[('warn', 'Warn them'), ('pause', 'Pause their work')], max_length=5)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='rules', to='annotation.project')),
             ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'measure', 'action'), name='one_rule_per_measure_and_action'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='SavedView',
@@ -642,47 +570,12 @@ class Migration(migrations.Migration):
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to='annotation.project')),
             ],
-        ),
-        migrations.CreateModel(
-            name='Skip',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(choices=[('all_bad', 'All answers are bad'), ('identical', 'The answers are the same'), ('cannot_judge', 'I cannot judge this'), ('unsafe', 'Unsafe to read'), ('broken', 'It is not shown properly'), ('review', 'A reviewer should look at it')], max_length=12)),
-                ('note', models.TextField(blank=True)),
-                ('seconds', models.FloatField(help_text='From opening the item to skipping it.', null=True)),
-                ('data', models.JSONField(blank=True, null=True)),
-                ('resolved_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('submitted_at', models.DateTimeField(editable=False, help_text='As of a judgment.', null=True)),
-                ('annotator', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='skips', to=settings.AUTH_USER_MODEL)),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='skips', to='annotation.item')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Slot',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('open', 'Open'), ('leased', 'Leased'), ('done', 'Done')], default='open', max_length=6)),
-                ('priority', models.SmallIntegerField(default=0)),
-                ('random_key', models.FloatField(db_default=django.db.models.functions.math.Random())),
-                ('control_key', models.FloatField(db_default=django.db.models.functions.math.Random())),
-                ('token', models.UUIDField(blank=True, null=True)),
-                ('leased_until', models.DateTimeField(blank=True, null=True)),
-                ('opened_at', models.DateTimeField(blank=True, null=True)),
-                ('restricted', models.BooleanField(default=False, help_text='As its item: for reviewers and leads only.')),
-                ('control', models.BooleanField(default=False, help_text='Given out as part of the uniform control slice.')),
-                ('gold', models.BooleanField(default=False, help_text='Created for one annotator and a gold item; does not count towards the overlap.')),
-                ('shown_order', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), blank=True, null=True, size=None)),
-                ('annotator', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='slots', to=settings.AUTH_USER_MODEL)),
-                ('batch', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='slots', to='annotation.batch')),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='slots', to='annotation.item')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='slots', to='annotation.project')),
-            ],
-        ),
-        migrations.AddField(
-            model_name='judgment',
-            name='slot',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.slot'),
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'list', 'owner', 'name'), name='names_of_views_differ'),
+                    models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='a_view_has_a_name'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Snapshot',
@@ -701,6 +594,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-number'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'number'), name='snapshot_numbers_are_unique'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -712,25 +608,10 @@ class Migration(migrations.Migration):
                 ('used_at', models.DateTimeField(db_index=True, help_text='When it was last downloaded.')),
                 ('snapshot', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='export_files', to='annotation.snapshot')),
             ],
-        ),
-        migrations.CreateModel(
-            name='Erasure',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('claim', models.UUIDField(null=True)),
-                ('heartbeat_at', models.DateTimeField(null=True)),
-                ('attempt', models.PositiveSmallIntegerField(default=0)),
-                ('cancel_requested', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('state', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('done', 'done')], default='queued', max_length=9)),
-                ('rows_total', models.BigIntegerField(help_text='Null until a worker has counted them.', null=True)),
-                ('rows_done', models.BigIntegerField(default=0)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('user', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='erasure', to=settings.AUTH_USER_MODEL)),
-            ],
             options={
-                'abstract': False,
+                'constraints': [
+                    models.UniqueConstraint(fields=('snapshot', 'key'), name='export_files_are_stored_once'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -756,19 +637,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'running'])), fields=('project',), name='one_open_snapshot_job_a_project'),
+                ],
             },
-        ),
-        migrations.CreateModel(
-            name='Verdict',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('ranks', models.JSONField(help_text='Rank by response id, as a string.')),
-                ('degree', models.CharField(choices=[('significantly', 'Significantly better'), ('better', 'Better'), ('slightly', 'Slightly better'), ('negligibly', 'Negligibly better / unsure')], max_length=13, null=True)),
-                ('note', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='verdicts', to='annotation.item')),
-                ('reviewer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='verdicts', to=settings.AUTH_USER_MODEL)),
-            ],
         ),
         migrations.CreateModel(
             name='Webhook',
@@ -809,265 +681,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'waiting')), fields=['next_at'], name='deliveries_that_wait'),
+                    models.Index(condition=models.Q(('state', 'failed')), fields=['id'], name='deliveries_that_failed'),
+                    models.Index(fields=['webhook', 'id'], name='deliveries_of_a_webhook'),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name='user',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Upper('username'), name='usernames_differ_by_more_than_case', violation_error_message='A user with that username already exists.'),
-        ),
-        migrations.AddConstraint(
-            model_name='user',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Upper('email'), condition=models.Q(('email', ''), _negated=True), name='emails_differ_by_more_than_case', violation_error_message='A user with that email address already exists.'),
-        ),
-        migrations.AddField(
-            model_name='agreement',
-            name='project',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotation.project'),
-        ),
-        migrations.AddConstraint(
-            model_name='batchmember',
-            constraint=models.UniqueConstraint(fields=('batch', 'user'), name='a_batch_is_assigned_once_to_a_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='draft',
-            constraint=models.UniqueConstraint(fields=('item', 'annotator'), name='one_draft_per_item'),
-        ),
-        migrations.AddConstraint(
-            model_name='importedjudgment',
-            constraint=models.UniqueConstraint(fields=('item', 'digest'), name='a_judgment_is_imported_once'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['item', 'annotator', 'id'], name='messages_of_a_thread'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['author', 'created_at'], name='messages_of_an_author'),
-        ),
-        migrations.AddConstraint(
-            model_name='opinionset',
-            constraint=models.UniqueConstraint(fields=('project', 'number'), name='opinion_set_numbers_are_unique'),
-        ),
-        migrations.AddIndex(
-            model_name='notification',
-            index=models.Index(fields=['user', '-created_at'], name='notifications_of_a_user'),
-        ),
-        migrations.AddConstraint(
-            model_name='notification',
-            constraint=models.UniqueConstraint(condition=models.Q(('read_at', None)), fields=('user', 'kind', 'url'), name='unread_once_per_kind_and_page'),
-        ),
-        migrations.AddConstraint(
-            model_name='member',
-            constraint=models.UniqueConstraint(fields=('project', 'user'), name='one_role_per_member'),
-        ),
-        migrations.AddConstraint(
-            model_name='member',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['lead', 'reviewer', 'annotator'])), name='known_role'),
-        ),
-        migrations.AddConstraint(
-            model_name='invitation',
-            constraint=models.CheckConstraint(condition=models.Q(('used__lte', models.F('places'))), name='places_are_not_exceeded'),
-        ),
-        migrations.AddIndex(
-            model_name='import',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['state'], name='open_imports'),
-        ),
-        migrations.AddConstraint(
-            model_name='guideline',
-            constraint=models.UniqueConstraint(fields=('project', 'number'), name='guideline_numbers_are_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='constitution',
-            constraint=models.UniqueConstraint(fields=('project', 'number'), name='constitution_numbers_are_unique'),
-        ),
-        migrations.AddIndex(
-            model_name='batch',
-            index=models.Index(condition=models.Q(('closed_at', None)), fields=['project', 'due_at'], name='open_batches'),
-        ),
-        migrations.AddIndex(
-            model_name='batch',
-            index=models.Index(fields=['project', '-id'], name='batches_of_a_project'),
-        ),
-        migrations.AddConstraint(
-            model_name='author',
-            constraint=models.UniqueConstraint(fields=('project', 'kind', 'name'), name='one_author_per_name'),
-        ),
-        migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['project', '-id'], name='audit_of_a_project'),
-        ),
-        migrations.AddIndex(
-            model_name='prompt',
-            index=models.Index(fields=['project', 'split', 'id'], name='prompts_by_split'),
-        ),
-        migrations.AddConstraint(
-            model_name='prompt',
-            constraint=models.UniqueConstraint(fields=('project', 'external_id'), name='prompt_ids_are_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='questionset',
-            constraint=models.UniqueConstraint(fields=('project', 'number'), name='question_set_numbers_are_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='project',
-            constraint=models.CheckConstraint(condition=models.Q(('k__gte', 2), ('k__lte', 9)), name='k_is_2_to_9'),
-        ),
-        migrations.AddConstraint(
-            model_name='project',
-            constraint=models.CheckConstraint(condition=models.Q(('overlap__gte', 1)), name='overlap_is_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='project',
-            constraint=models.CheckConstraint(condition=models.Q(('lease_minutes__gte', 1)), name='lease_is_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='project',
-            constraint=models.CheckConstraint(condition=models.Q(('control_rate__gte', 0), ('gold_rate__gte', 0), ('gold_rate__lte', django.db.models.expressions.CombinedExpression(models.Value(1), '-', models.F('control_rate')))), name='gold_and_control_are_shares'),
-        ),
-        migrations.AddConstraint(
-            model_name='response',
-            constraint=models.UniqueConstraint(fields=('prompt', 'author', 'digest'), name='one_response_per_text_and_author'),
-        ),
-        migrations.AddConstraint(
-            model_name='placement',
-            constraint=models.UniqueConstraint(fields=('judgment', 'response'), name='a_response_is_placed_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='placement',
-            constraint=models.CheckConstraint(condition=models.Q(('rank__gte', 1)), name='ranks_start_at_one'),
-        ),
-        migrations.AddConstraint(
-            model_name='placement',
-            constraint=models.CheckConstraint(condition=models.Q(('quality__range', (1, 7)), ('quality', None), _connector='OR'), name='quality_is_1_to_7'),
-        ),
-        migrations.AddConstraint(
-            model_name='opinion',
-            constraint=models.UniqueConstraint(fields=('opinion_set', 'first', 'second', 'principle'), name='one_opinion_on_two_responses'),
-        ),
-        migrations.AddConstraint(
-            model_name='opinion',
-            constraint=models.CheckConstraint(condition=models.Q(('p__gte', 0), ('p__lte', 1)), name='opinions_are_probabilities'),
-        ),
-        migrations.AddConstraint(
-            model_name='opinion',
-            constraint=models.CheckConstraint(condition=models.Q(('first', models.F('second')), _negated=True), name='opinions_are_on_two_responses'),
-        ),
-        migrations.AddIndex(
-            model_name='item',
-            index=models.Index(fields=['project', 'id'], name='items_of_a_project'),
-        ),
-        migrations.AddIndex(
-            model_name='item',
-            index=models.Index(condition=models.Q(('gold__isnull', False)), fields=['project', 'id'], name='gold_items'),
-        ),
-        migrations.AddConstraint(
-            model_name='item',
-            constraint=models.CheckConstraint(condition=models.Q(('probability__gt', 0), ('probability__lte', 1)), name='probability_is_one'),
-        ),
-        migrations.AddConstraint(
-            model_name='candidate',
-            constraint=models.UniqueConstraint(fields=('item', 'response'), name='a_response_stands_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewflag',
-            constraint=models.UniqueConstraint(fields=('judgment', 'reason'), name='a_judgment_is_flagged_once_per_reason'),
-        ),
-        migrations.AddConstraint(
-            model_name='rule',
-            constraint=models.UniqueConstraint(fields=('project', 'measure', 'action'), name='one_rule_per_measure_and_action'),
-        ),
-        migrations.AddConstraint(
-            model_name='skip',
-            constraint=models.UniqueConstraint(fields=('item', 'annotator'), name='nobody_skips_an_item_twice'),
-        ),
-        migrations.AddIndex(
-            model_name='slot',
-            index=models.Index(condition=models.Q(models.Q(('state', 'done'), _negated=True), ('gold', False)), fields=['project', '-restricted', '-priority', 'random_key', 'id'], name='slots_to_claim'),
-        ),
-        migrations.AddIndex(
-            model_name='slot',
-            index=models.Index(condition=models.Q(models.Q(('state', 'done'), _negated=True), ('gold', False)), fields=['project', 'control_key', 'id'], name='slots_for_control'),
-        ),
-        migrations.AddIndex(
-            model_name='slot',
-            index=models.Index(condition=models.Q(('state', 'leased')), fields=['annotator', 'project'], name='slots_leased'),
-        ),
-        migrations.AddIndex(
-            model_name='slot',
-            index=models.Index(condition=models.Q(('batch__isnull', False)), fields=['batch', '-priority', 'random_key', 'id'], name='slots_of_a_batch'),
-        ),
-        migrations.AddConstraint(
-            model_name='slot',
-            constraint=models.UniqueConstraint(fields=('item', 'annotator'), name='nobody_judges_an_item_twice'),
-        ),
-        migrations.AddConstraint(
-            model_name='slot',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('annotator', None), ('gold', False), ('leased_until', None), ('shown_order', None), ('state', 'open'), ('token', None)), models.Q(('annotator__isnull', False), ('leased_until__isnull', False), ('state', 'leased'), ('token__isnull', False)), models.Q(('annotator__isnull', False), ('state', 'done')), _connector='OR'), name='a_slot_is_open_leased_or_done'),
-        ),
-        migrations.AddIndex(
-            model_name='judgment',
-            index=models.Index(fields=['annotator', 'created_at'], name='judgments_of_a_day'),
-        ),
-        migrations.AddIndex(
-            model_name='judgment',
-            index=models.Index(fields=['project', 'id'], name='judgments_of_a_project'),
-        ),
-        migrations.AddIndex(
-            model_name='judgment',
-            index=models.Index(fields=['annotator', 'id'], name='judgments_of_an_annotator'),
-        ),
-        migrations.AddIndex(
-            model_name='judgment',
-            index=django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['created_at'], name='judgments_by_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.UniqueConstraint(fields=('annotator', 'idempotency_key'), name='a_submit_counts_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.UniqueConstraint(condition=models.Q(('supersedes', None)), fields=('item', 'annotator'), name='one_judgment_per_person_and_item'),
-        ),
-        migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.UniqueConstraint(condition=models.Q(('supersedes', None)), fields=('slot',), name='one_judgment_per_slot'),
-        ),
-        migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.CheckConstraint(condition=models.Q(('seconds__gte', 0)), name='time_on_task_is_not_negative'),
-        ),
-        migrations.AddConstraint(
-            model_name='snapshot',
-            constraint=models.UniqueConstraint(fields=('project', 'number'), name='snapshot_numbers_are_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='exportfile',
-            constraint=models.UniqueConstraint(fields=('snapshot', 'key'), name='export_files_are_stored_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='snapshotjob',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'running'])), fields=('project',), name='one_open_snapshot_job_a_project'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['next_at'], name='deliveries_that_wait'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'failed')), fields=['id'], name='deliveries_that_failed'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['webhook', 'id'], name='deliveries_of_a_webhook'),
-        ),
-        migrations.AddIndex(
-            model_name='agreement',
-            index=models.Index(fields=['project', 'share', 'item'], name='items_by_agreement'),
-        ),
-        migrations.AddField(
-            model_name='slot',
-            name='chat',
-            field=models.BooleanField(db_default=False, default=False, help_text='Of a live chat: only its own annotator gets it, and only there.'),
         ),
         migrations.CreateModel(
             name='Chat',
@@ -1080,6 +699,11 @@ class Migration(migrations.Migration):
                 ('guideline', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.guideline')),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='chats', to='annotation.project')),
             ],
+            options={
+                'indexes': [
+                    models.Index(fields=['annotator', 'project', '-id'], name='chats_of_a_person'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='ChatSettings',
@@ -1095,6 +719,159 @@ class Migration(migrations.Migration):
                 ('first_author', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.author')),
                 ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='chat_settings', to='annotation.project')),
                 ('second_author', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.author')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Exclusion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('reason', models.CharField(max_length=300)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to='annotation.project')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('project', 'user'), name='one_exclusion_per_person')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Item',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('probability', models.FloatField(default=1.0)),
+                ('state', models.CharField(choices=[('open', 'Open'), ('restricted', 'Restricted'), ('retired', 'Retired')], default='open', max_length=10)),
+                ('retired_reason', models.CharField(blank=True, max_length=200)),
+                ('gold', models.JSONField(blank=True, null=True)),
+                ('gold_explanation', models.TextField(blank=True, help_text='Why; reviewers read it.')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='items', to='annotation.project')),
+                ('prompt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='annotation.prompt')),
+            ],
+            options={
+                'indexes': [
+                    models.Index(fields=['project', 'id'], name='items_of_a_project'),
+                    models.Index(condition=models.Q(('gold__isnull', False)), fields=['project', 'id'], name='gold_items'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('probability__gt', 0), ('probability__lte', 1)), name='probability_is_one'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Agreement',
+            fields=[
+                ('item', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='agreement', serialize=False, to='annotation.item')),
+                ('share', models.FloatField(help_text='Of the pairs of answers that two annotators ordered, those that both ordered the same way.')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotation.project')),
+            ],
+            options={
+                'indexes': [
+                    models.Index(fields=['project', 'share', 'item'], name='items_by_agreement'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Candidate',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='candidates', to='annotation.item')),
+                ('response', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.response')),
+            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('item', 'response'), name='a_response_stands_once'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Draft',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('data', models.JSONField()),
+                ('saved_at', models.DateTimeField(auto_now=True)),
+                ('annotator', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='drafts', to=settings.AUTH_USER_MODEL)),
+                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='drafts', to='annotation.item')),
+            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('item', 'annotator'), name='one_draft_per_item'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='ImportedJudgment',
+            fields=[
+                ('id', models.BigIntegerField(primary_key=True, serialize=False)),
+                ('annotator', models.CharField(blank=True, help_text='As the file calls them.', max_length=200)),
+                ('account', models.CharField(choices=[('person', 'A person'), ('machine', 'A script or an AI labeler')], help_text='Whether a person or a model judged.', max_length=7)),
+                ('responses', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='Their ids; the following lists are in this order.', size=None)),
+                ('ranks', django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(), size=None)),
+                ('quality', django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(null=True), help_text='1 to 7.', null=True, size=None)),
+                ('safe', django.contrib.postgres.fields.ArrayField(base_field=models.BooleanField(null=True), null=True, size=None)),
+                ('shown_order', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='Response ids, in the order on the screen.', null=True, size=None)),
+                ('degree', models.CharField(choices=[('significantly', 'Significantly better'), ('better', 'Better'), ('slightly', 'Slightly better'), ('negligibly', 'Negligibly better / unsure')], max_length=13, null=True)),
+                ('rationale', models.TextField(blank=True)),
+                ('judged_at', models.DateTimeField(help_text='As the file says.', null=True)),
+                ('details', models.JSONField(default=dict, help_text='What else the file says of it.')),
+                ('digest', models.CharField(help_text='Of what was judged, and by whom: the same file again brings nothing new.', max_length=64)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='imported_judgments', to='annotation.item')),
+                ('source', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='imported_judgments', to='annotation.import')),
+            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('item', 'digest'), name='a_judgment_is_imported_once'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Message',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('text', models.TextField()),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('annotator', models.ForeignKey(help_text='Whose thread it is.', on_delete=django.db.models.deletion.PROTECT, related_name='threads', to=settings.AUTH_USER_MODEL)),
+                ('author', models.ForeignKey(db_index=False, help_text='Who wrote it.', on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='thread_messages', to='annotation.item')),
+            ],
+            options={
+                'indexes': [
+                    models.Index(fields=['item', 'annotator', 'id'], name='messages_of_a_thread'),
+                    models.Index(fields=['author', 'created_at'], name='messages_of_an_author'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Skip',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('reason', models.CharField(choices=[('all_bad', 'All answers are bad'), ('identical', 'The answers are the same'), ('cannot_judge', 'I cannot judge this'), ('unsafe', 'Unsafe to read'), ('broken', 'It is not shown properly'), ('review', 'A reviewer should look at it')], max_length=12)),
+                ('note', models.TextField(blank=True)),
+                ('seconds', models.FloatField(help_text='From opening the item to skipping it.', null=True)),
+                ('data', models.JSONField(blank=True, null=True)),
+                ('resolved_at', models.DateTimeField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('submitted_at', models.DateTimeField(editable=False, help_text='As of a judgment.', null=True)),
+                ('annotator', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='skips', to=settings.AUTH_USER_MODEL)),
+                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='skips', to='annotation.item')),
+            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('item', 'annotator'), name='nobody_skips_an_item_twice'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Verdict',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('ranks', models.JSONField(help_text='Rank by response id, as a string.')),
+                ('degree', models.CharField(choices=[('significantly', 'Significantly better'), ('better', 'Better'), ('slightly', 'Slightly better'), ('negligibly', 'Negligibly better / unsure')], max_length=13, null=True)),
+                ('note', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='verdicts', to='annotation.item')),
+                ('reviewer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='verdicts', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
@@ -1116,48 +893,170 @@ class Migration(migrations.Migration):
                 ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='children', to='annotation.turn')),
                 ('prompt', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='turn', to='annotation.prompt')),
             ],
-        ),
-        migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(fields=['annotator', 'project', '-id'], name='chats_of_a_person'),
-        ),
-        migrations.AddIndex(
-            model_name='turn',
-            index=models.Index(condition=models.Q(('state__in', ['waiting', 'answering'])), fields=['id'], name='turns_to_answer'),
-        ),
-        migrations.AddConstraint(
-            model_name='savedview',
-            constraint=models.UniqueConstraint(fields=('project', 'list', 'owner', 'name'), name='names_of_views_differ'),
-        ),
-        migrations.AddConstraint(
-            model_name='savedview',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='a_view_has_a_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.UniqueConstraint(fields=('chat', 'key'), name='a_message_is_sent_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['waiting', 'answering', 'judging', 'failed'])), fields=('chat',), name='one_open_turn_per_chat'),
-        ),
-        migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['judging', 'judged']), _negated=True), ('item__isnull', False), _connector='OR'), name='a_turn_to_judge_has_an_item'),
+            options={
+                'indexes': [
+                    models.Index(condition=models.Q(('state__in', ['waiting', 'answering'])), fields=['id'], name='turns_to_answer'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('chat', 'key'), name='a_message_is_sent_once'),
+                    models.UniqueConstraint(condition=models.Q(('state__in', ['waiting', 'answering', 'judging', 'failed'])), fields=('chat',), name='one_open_turn_per_chat'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['judging', 'judged']), _negated=True), ('item__isnull', False), _connector='OR'), name='a_turn_to_judge_has_an_item'),
+                ],
+            },
         ),
         migrations.CreateModel(
-            name='Exclusion',
+            name='Batch',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(max_length=300)),
+                ('name', models.CharField(max_length=80)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('due_at', models.DateTimeField()),
+                ('closed_at', models.DateTimeField(blank=True, null=True)),
+                ('due_notice_at', models.DateTimeField(blank=True, null=True)),
+                ('overdue_notice_at', models.DateTimeField(blank=True, null=True)),
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to='annotation.project')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exclusions', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='annotation.project')),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('project', 'user'), name='one_exclusion_per_person')],
+                'indexes': [
+                    models.Index(condition=models.Q(('closed_at', None)), fields=['project', 'due_at'], name='open_batches'),
+                    models.Index(fields=['project', '-id'], name='batches_of_a_project'),
+                ],
             },
+        ),
+        migrations.CreateModel(
+            name='BatchMember',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('batch', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='people', to='annotation.batch')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('batch', 'user'), name='a_batch_is_assigned_once_to_a_person'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Slot',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('open', 'Open'), ('leased', 'Leased'), ('done', 'Done')], default='open', max_length=6)),
+                ('priority', models.SmallIntegerField(default=0)),
+                ('random_key', models.FloatField(db_default=django.db.models.functions.math.Random())),
+                ('control_key', models.FloatField(db_default=django.db.models.functions.math.Random())),
+                ('token', models.UUIDField(blank=True, null=True)),
+                ('leased_until', models.DateTimeField(blank=True, null=True)),
+                ('opened_at', models.DateTimeField(blank=True, null=True)),
+                ('restricted', models.BooleanField(default=False, help_text='As its item: for reviewers and leads only.')),
+                ('control', models.BooleanField(default=False, help_text='Given out as part of the uniform control slice.')),
+                ('gold', models.BooleanField(default=False, help_text='Created for one annotator and a gold item; does not count towards the overlap.')),
+                ('shown_order', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), blank=True, null=True, size=None)),
+                ('annotator', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='slots', to=settings.AUTH_USER_MODEL)),
+                ('batch', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='slots', to='annotation.batch')),
+                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='slots', to='annotation.item')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='slots', to='annotation.project')),
+                ('chat', models.BooleanField(db_default=False, default=False, help_text='Of a live chat: only its own annotator gets it, and only there.')),
+            ],
+            options={
+                'indexes': [
+                    models.Index(condition=models.Q(models.Q(('state', 'done'), _negated=True), ('gold', False)), fields=['project', '-restricted', '-priority', 'random_key', 'id'], name='slots_to_claim'),
+                    models.Index(condition=models.Q(models.Q(('state', 'done'), _negated=True), ('gold', False)), fields=['project', 'control_key', 'id'], name='slots_for_control'),
+                    models.Index(condition=models.Q(('state', 'leased')), fields=['annotator', 'project'], name='slots_leased'),
+                    models.Index(condition=models.Q(('batch__isnull', False)), fields=['batch', '-priority', 'random_key', 'id'], name='slots_of_a_batch'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('item', 'annotator'), name='nobody_judges_an_item_twice'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('annotator', None), ('gold', False), ('leased_until', None), ('shown_order', None), ('state', 'open'), ('token', None)), models.Q(('annotator__isnull', False), ('leased_until__isnull', False), ('state', 'leased'), ('token__isnull', False)), models.Q(('annotator__isnull', False), ('state', 'done')), _connector='OR'), name='a_slot_is_open_leased_or_done'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Judgment',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('degree', models.CharField(choices=[('significantly', 'Significantly better'), ('better', 'Better'), ('slightly', 'Slightly better'), ('negligibly', 'Negligibly better / unsure')], help_text='Of a comparison of two.', max_length=13, null=True)),
+                ('shown_order', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='Response ids, in the order on the screen.', size=None)),
+                ('rationale', models.TextField(blank=True)),
+                ('answers', models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict, help_text="Free texts, by the keys of the project's own questions.")),
+                ('seconds', models.FloatField(help_text='From opening the item to submitting it.')),
+                ('idempotency_key', models.UUIDField()),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('submitted_at', models.DateTimeField(editable=False, help_text='When it was submitted, if a page could only send it later.', null=True)),
+                ('annotator', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to=settings.AUTH_USER_MODEL)),
+                ('guideline', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.guideline')),
+                ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.item')),
+                ('supersedes', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='superseded_by', to='annotation.judgment')),
+                ('project', models.ForeignKey(db_index=False, help_text="As its item's.", on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.project')),
+                ('question_set', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.questionset')),
+                ('demonstration', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.response')),
+                ('slot', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='judgments', to='annotation.slot')),
+            ],
+            options={
+                'indexes': [
+                    models.Index(fields=['annotator', 'created_at'], name='judgments_of_a_day'),
+                    models.Index(fields=['project', 'id'], name='judgments_of_a_project'),
+                    models.Index(fields=['annotator', 'id'], name='judgments_of_an_annotator'),
+                    django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=['created_at'], name='judgments_by_time'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('annotator', 'idempotency_key'), name='a_submit_counts_once'),
+                    models.UniqueConstraint(condition=models.Q(('supersedes', None)), fields=('item', 'annotator'), name='one_judgment_per_person_and_item'),
+                    models.UniqueConstraint(condition=models.Q(('supersedes', None)), fields=('slot',), name='one_judgment_per_slot'),
+                    models.CheckConstraint(condition=models.Q(('seconds__gte', 0)), name='time_on_task_is_not_negative'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Placement',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('rank', models.PositiveSmallIntegerField()),
+                ('quality', models.PositiveSmallIntegerField(help_text='1 to 7.', null=True)),
+                ('safe', models.BooleanField(null=True)),
+                ('flags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), default=list, help_text="Of `annotation.logic.response_flags`, and the keys of the project's own flags.", size=None)),
+                ('criteria', models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict, help_text="Ratings, by the keys of the project's own questions.")),
+                ('comments', models.JSONField(db_default=models.Value([], models.JSONField()), default=list, help_text='Comments on passages, as `annotation.logic.questions.Comment.as_data` returns them.')),
+                ('judgment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='placements', to='annotation.judgment')),
+                ('response', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='placements', to='annotation.response')),
+            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('judgment', 'response'), name='a_response_is_placed_once'),
+                    models.CheckConstraint(condition=models.Q(('rank__gte', 1)), name='ranks_start_at_one'),
+                    models.CheckConstraint(condition=models.Q(('quality__range', (1, 7)), ('quality', None), _connector='OR'), name='quality_is_1_to_7'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='ReviewFlag',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('reason', models.CharField(choices=[('rewards', 'Two reward models disagree with it')], max_length=8)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('resolved_at', models.DateTimeField(blank=True, null=True)),
+                ('judgment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='review_flags', to='annotation.judgment')),
+            ],
+            options={
+                'constraints': [
+                    models.UniqueConstraint(fields=('judgment', 'reason'), name='a_judgment_is_flagged_once_per_reason'),
+                ],
+            },
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='question_set',
+            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.questionset'),
+        ),
+        migrations.AddField(
+            model_name='item',
+            name='responses',
+            field=models.ManyToManyField(related_name='items', through='annotation.Candidate', to='annotation.response'),
+        ),
+        migrations.AddField(
+            model_name='batch',
+            name='users',
+            field=models.ManyToManyField(related_name='batches', through='annotation.BatchMember', to=settings.AUTH_USER_MODEL),
         ),
         migrations.RunSQL(CREATE_TRIGGERS, DROP_TRIGGERS),
     ]

@@ -36,6 +36,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'name'), name='model_names_are_unique'),
+                    models.UniqueConstraint(condition=models.Q(('current', True)), fields=('project', 'kind'), name='one_current_model'),
+                    models.CheckConstraint(condition=models.Q(('kind', 'reward'), ('author__isnull', False), _connector='OR'), name='a_policy_is_an_author'),
+                    models.CheckConstraint(condition=models.Q(('current', False), ('retired_at', None), _connector='OR'), name='a_retired_model_is_not_current'),
+                    models.CheckConstraint(condition=models.Q(('removed_at', None), ('retired_at__isnull', False), _connector='OR'), name='only_retired_models_lose_files'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -58,6 +65,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['id'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('project', 'name'), name='loop_names_are_unique'),
+                    models.CheckConstraint(condition=models.Q(('safety_project', None), models.Q(('safety_project', models.F('project')), _negated=True), _connector='OR'), name='safety_is_judged_elsewhere'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -91,6 +102,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('loop', 'number'), name='round_numbers_are_unique'),
+                    models.UniqueConstraint(condition=models.Q(('state__in', ['working', 'held', 'failed', 'awaiting'])), fields=('loop',), name='one_open_round_per_loop'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ['done', 'cancelled'])), models.Q(('finished_at', None), ('state__in', ['working', 'held', 'failed', 'awaiting'])), _connector='OR'), name='what_is_over_has_an_end'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -141,12 +157,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'indexes': [
+                    models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['id'], name='runs_to_claim'),
+                    models.Index(fields=['kind', 'state'], name='runs_by_kind_and_state'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('state', 'running'), _negated=True), models.Q(('claim__isnull', False), ('heartbeat_at__isnull', False)), _connector='OR'), name='a_running_run_is_claimed'),
+                    models.UniqueConstraint(condition=models.Q(('round__isnull', False), ('superseded', False)), fields=('round', 'part'), name='a_part_of_a_round_is_run_once'),
+                ],
             },
-        ),
-        migrations.AddField(
-            model_name='modelversion',
-            name='run',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='output', to='training.run'),
         ),
         migrations.CreateModel(
             name='Metric',
@@ -158,6 +177,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['step'],
+                'constraints': [
+                    models.UniqueConstraint(fields=('run', 'step'), name='one_row_per_step'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -172,6 +194,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-run'],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('policy', models.F('baseline')), _negated=True), name='a_policy_is_not_its_baseline'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -186,78 +211,14 @@ class Migration(migrations.Migration):
                 ('comparison', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='prompts', to='training.comparison')),
                 ('prompt', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.prompt')),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name='comparison',
-            constraint=models.CheckConstraint(condition=models.Q(('policy', models.F('baseline')), _negated=True), name='a_policy_is_not_its_baseline'),
-        ),
-        migrations.AddIndex(
-            model_name='comparedprompt',
-            index=models.Index(fields=['comparison', 'gain', 'prompt'], name='prompts_by_gain'),
-        ),
-        migrations.AddConstraint(
-            model_name='comparedprompt',
-            constraint=models.UniqueConstraint(fields=('comparison', 'prompt'), name='a_prompt_is_compared_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='loop',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='loop_names_are_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='loop',
-            constraint=models.CheckConstraint(condition=models.Q(('safety_project', None), models.Q(('safety_project', models.F('project')), _negated=True), _connector='OR'), name='safety_is_judged_elsewhere'),
-        ),
-        migrations.AddConstraint(
-            model_name='round',
-            constraint=models.UniqueConstraint(fields=('loop', 'number'), name='round_numbers_are_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='round',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['working', 'held', 'failed', 'awaiting'])), fields=('loop',), name='one_open_round_per_loop'),
-        ),
-        migrations.AddConstraint(
-            model_name='round',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ['done', 'cancelled'])), models.Q(('finished_at', None), ('state__in', ['working', 'held', 'failed', 'awaiting'])), _connector='OR'), name='what_is_over_has_an_end'),
-        ),
-        migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['id'], name='runs_to_claim'),
-        ),
-        migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['kind', 'state'], name='runs_by_kind_and_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'running'), _negated=True), models.Q(('claim__isnull', False), ('heartbeat_at__isnull', False)), _connector='OR'), name='a_running_run_is_claimed'),
-        ),
-        migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(condition=models.Q(('round__isnull', False), ('superseded', False)), fields=('round', 'part'), name='a_part_of_a_round_is_run_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='model_names_are_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.UniqueConstraint(condition=models.Q(('current', True)), fields=('project', 'kind'), name='one_current_model'),
-        ),
-        migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'reward'), ('author__isnull', False), _connector='OR'), name='a_policy_is_an_author'),
-        ),
-        migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.CheckConstraint(condition=models.Q(('current', False), ('retired_at', None), _connector='OR'), name='a_retired_model_is_not_current'),
-        ),
-        migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.CheckConstraint(condition=models.Q(('removed_at', None), ('retired_at__isnull', False), _connector='OR'), name='only_retired_models_lose_files'),
-        ),
-        migrations.AddConstraint(
-            model_name='metric',
-            constraint=models.UniqueConstraint(fields=('run', 'step'), name='one_row_per_step'),
+            options={
+                'indexes': [
+                    models.Index(fields=['comparison', 'gain', 'prompt'], name='prompts_by_gain'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('comparison', 'prompt'), name='a_prompt_is_compared_once'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='RunLog',
@@ -265,5 +226,10 @@ class Migration(migrations.Migration):
                 ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='log', serialize=False, to='training.run')),
                 ('text', models.TextField()),
             ],
+        ),
+        migrations.AddField(
+            model_name='modelversion',
+            name='run',
+            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='output', to='training.run'),
         ),
     ]
