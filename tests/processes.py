@@ -22,6 +22,7 @@ from django.db import connection
 
 from config.processes import commands
 from tests.patience import HANGS_S
+from tests.warm.environment_server import server_address
 from training.launch.forked_process import ForkedProcess
 
 WARM = Path(__file__).parent / "warm"
@@ -87,7 +88,7 @@ def start(command: list[str], environment: Mapping[str, str], log: Path) -> Site
     """What `python -m` starts with the command, in the site's folder; what it prints is added to the log."""
     with log.open("ab") as file, Path(os.devnull).open("rb") as nothing:
         return SiteProcess(
-            warm_site(),
+            server_address(warm_site(), command[0], environment, settings.BASE_DIR),
             command[0],
             command[1:],
             folder=settings.BASE_DIR,

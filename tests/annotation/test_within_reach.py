@@ -101,10 +101,9 @@ class WithinReachTests(PalateTestCase):
 
     def test_restricted_items_are_for_reviewers(self) -> None:
         self.fill(6, overlap=1)
-        builders.judgment(self.project, self.bob)
-        items.restrict_all(
-            items=list(self.project.items.order_by("-pk")[:2]), actor=self.alice, reason="Unsafe"
-        )
+        judged = builders.judgment(self.project, self.bob).item_id
+        others = self.project.items.exclude(pk=judged)
+        items.restrict_all(items=list(others[:2]), actor=self.alice, reason="Unsafe")
         assert outlook(self.project).out_of_reach == 2
         assert self.check(random.Random(3)) == 2
         builders.judgment(self.project, self.dana)

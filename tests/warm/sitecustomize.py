@@ -1,13 +1,16 @@
 """Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, a model server,
 torchrun and the `driver.py` of a test then become the stand-in of a process that the warm core forks (see `warm_core.py`), and
-the site's processes and commands that of one that the warm site forks (`warm_site.py`), where WARM_CORE and WARM_SITE name their
-sockets; any other program starts as always.
+the site's processes and commands that of one that a server of their environment forks (`environment_server.py`), where WARM_CORE
+and WARM_SITE name sockets;
+any other program starts as always.
 
 The stand-in passes on the signals that it is sent, ends as that process ends, and when it is killed, so is that process.
 """
 
 import os
 import sys
+
+PROGRAMS_OF_THE_SITE = ("celery", "uvicorn", "manage.py")
 
 
 def stand_in(address: str, program: str) -> None:
@@ -24,6 +27,10 @@ def stand_in(address: str, program: str) -> None:
             if os.get_inheritable(number := int(path.name)):
                 files[number] = number
     try:
+        if program in PROGRAMS_OF_THE_SITE:
+            from environment_server import server_address
+
+            address = server_address(address, program, os.environ, Path.cwd())
         process = ForkedProcess(
             address,
             program,
@@ -54,7 +61,7 @@ def warm_program() -> tuple[str, str]:
         return os.environ.get("WARM_CORE", ""), first
     if os.path.basename(first) == "driver.py":  # noqa: PTH119
         return os.environ.get("WARM_CORE", ""), first
-    if first in ("celery", "uvicorn", "manage.py"):
+    if first in PROGRAMS_OF_THE_SITE:
         return os.environ.get("WARM_SITE", ""), first
     return "", ""
 
