@@ -5,11 +5,17 @@ from __future__ import annotations
 import mmap
 from typing import Any
 
-from celery.signals import worker_shutting_down
+from celery.signals import worker_init, worker_shutting_down
 
 # memory that the pool's processes share with the worker, which alone gets the signal; without a lock, since one that is
 # killed could hold it
 _flag = mmap.mmap(-1, 1)
+
+
+@worker_init.connect
+def _make_flag(**_: Any) -> None:
+    global _flag  # noqa: PLW0603 - of this worker alone, wherever it was forked from
+    _flag = mmap.mmap(-1, 1)
 
 
 @worker_shutting_down.connect
