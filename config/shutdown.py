@@ -14,7 +14,7 @@ _flag = mmap.mmap(-1, 1)
 
 @worker_init.connect
 def _make_flag(**_: Any) -> None:
-    global _flag  # noqa: PLW0603 - of this worker alone, wherever it was forked from
+    global _flag
     _flag = mmap.mmap(-1, 1)
 
 
