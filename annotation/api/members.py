@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from django.db.models import prefetch_related_objects
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -23,7 +25,7 @@ from annotation.api.ordering import Ordering
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
 from annotation.lists.members import MEMBERS, OF_ALL
-from annotation.models import Member, User
+from annotation.models import Exclusion, Member, User
 
 ACTIONS: dict[str, Callable[[Member, User, str], object]] = {
     "pause": lambda member, actor, reason: rules.pause(member=member, actor=actor, reason=reason),
@@ -45,12 +47,30 @@ class MemberOut(serializers.ModelSerializer[Member]):
     username = serializers.CharField(source="user.username")
     pseudonym = serializers.CharField(source="user.pseudonym", help_text="As exports name them.")
     account = serializers.CharField(source="user.account", help_text="person or machine.")
+    excluded_at = serializers.SerializerMethodField(
+        help_text="Since when their judgments do not count: see `exclude`. Null: they do."
+    )
+    excluded_reason = serializers.SerializerMethodField(help_text="Empty while they count.")
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_excluded_at(self, member: Member) -> datetime | None:
+        exclusion = self._exclusion(member)
+        return exclusion.created_at if exclusion else None
+
+    def get_excluded_reason(self, member: Member) -> str:
+        exclusion = self._exclusion(member)
+        return exclusion.reason if exclusion else ""
+
+    @staticmethod
+    def _exclusion(member: Member) -> Exclusion | None:
+        everywhere = member.user.exclusions.all()  # read once for a list
+        return next((one for one in everywhere if one.project_id == member.project_id), None)
 
     class Meta:
         model = Member
         fields = (
             *("id", "username", "pseudonym", "account", "role", "joined_at", "qualified_at"),
-            *("paused_at", "paused_reason", "warned_at", "warning"),
+            *("paused_at", "paused_reason", "warned_at", "warning", "excluded_at", "excluded_reason"),
         )
 
 
@@ -98,13 +118,16 @@ class MembersApi(ApiView):
         project = project_for(request.user, slug, Role.LEAD)
         name = ORDERING.read(request)
         if not name:
-            return Response(MemberOut(project.members.select_related("user").order_by("pk"), many=True).data)
+            everybody = project.members.select_related("user").prefetch_related("user__exclusions")
+            return Response(MemberOut(everybody.order_by("pk"), many=True).data)
         with counted_by_worker(project):
             rows = MEMBERS.rows(project, {"sort": name})
         if name.removeprefix("-") in OF_ALL and any(row.work.total is None for row in rows):
             raise NotCounted
         found = ORDERING.sorted(rows, request).all()
-        return Response(MemberOut([row.member for row in found], many=True).data)
+        listed = [row.member for row in found]
+        prefetch_related_objects(listed, "user__exclusions")
+        return Response(MemberOut(listed, many=True).data)
 
     @extend_schema(
         summary="Add a member",

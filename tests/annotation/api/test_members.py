@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from annotation.actions import exclusions
 from annotation.models import AuditEntry, Member, User
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
@@ -70,3 +76,24 @@ class MembersTests(ApiTestCase):
         assert (free["paused_at"], free["warned_at"], free["warning"]) == (None, None, "")
         self.refused(self.post(f"{here}pause/", self.alice), 400, "reason", "Give a reason")
         self.refused(self.post(f"{here}hug/", self.alice), 400, "verb", "pause, warn, resume")
+
+    def test_it_says_whose_judgments_do_not_count(self) -> None:
+        pk = Member.objects.get(project=self.project, user=self.bob).pk
+        elsewhere = builders.project(self.alice, slug="elsewhere")
+        exclusions.exclude(project=elsewhere, user=self.bob, reason="Not here.", actor=self.alice)
+
+        def said(one: dict[str, Any]) -> tuple[bool, str]:
+            return bool(one["excluded_at"]), one["excluded_reason"]
+
+        for ordering in ("", "?ordering=person"):
+            assert {said(one) for one in self.get(self.here + ordering, self.alice).json()} == {(False, "")}
+        excluded = self.post(f"{self.here}{pk}/exclude/", self.alice, {"reason": "Always the first."}).json()
+        assert said(excluded) == (True, "Always the first.")
+        for ordering in ("", "?ordering=person"):
+            with CaptureQueriesContext(connection) as queries:
+                there = {one["username"]: one for one in self.get(self.here + ordering, self.alice).json()}
+            assert said(there["bob"]) == (True, "Always the first.")
+            assert said(there["dana"]) == (False, "")
+            assert sum("annotation_exclusion" in query["sql"] for query in queries) == 1
+        included = self.post(f"{self.here}{pk}/include/", self.alice, {"reason": ""}).json()
+        assert said(included) == (False, "")
