@@ -22,8 +22,8 @@ from config.processes import STATIC_ENVIRONMENT, collect_static
 from tests.processes import free_port, process, until
 
 FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+    "--no-sandbox --disable-gpu --in-process-gpu --disable-software-rasterizer --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage"
 ).split()
 # the first is the same engine without the windows that nobody sees, which take as long as the pages in them
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser")

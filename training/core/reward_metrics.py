@@ -217,11 +217,12 @@ def correlations(heads: Sequence[Sequence[float]]) -> list[list[float | None]]:
 
 
 def _choices(groups: Sequence[PreferenceGroup], rewards: Sequence[Sequence[float]]) -> list[Choices]:
-    """The rankings of all groups, with their responses' rewards."""
+    """People's rankings of all groups, with their responses' rewards."""
     return [
-        ([scores[place] for place in places], pairs_of(ranking.ranks or []))
+        ([scores[place] for place in places], pairs)
         for group, scores in zip(groups, rewards, strict=True)
         for ranking, places in zip(group.rankings, group.places, strict=True)
+        if (pairs := pairs_of(ranking.ranks or []))
     ]
 
 
