@@ -59,7 +59,9 @@ def calibration_error_by_chance(rankings: Sequence[Choices]) -> float | None:
     beats another with the sigmoid of their rewards' difference, and the pairs of one ranking depend on each other. Equal seeds
     make it the same for the same numbers.
     """
-    rewards, better, worse = [], [], []
+    rewards: list[float] = []
+    better: list[int] = []
+    worse: list[int] = []
     for scores, pairs in rankings:
         better += [len(rewards) + first for first, _ in pairs]
         worse += [len(rewards) + second for _, second in pairs]
