@@ -115,13 +115,17 @@ def test_a_small_accuracy_loss_is_allowed() -> None:
     worse = of_rewards(GOOD, AccuracyLoss(0.76, 0.72, 0.031, 0.049, 900))["may_lose"]
     assert not worse.passed
     assert (
-        "On the same 900 pairs the accuracy of the old one is 76.0%, and of the new one 72.0%: a loss of 4.0 points [3.1, 4.9]."
-        " The maximum at the low end is 3.0 points." in worse.sentence
+        "On the same 900 pairs the accuracy of the old one is 76.0%, and of the new one 72.0%: a change of -4.0 points"
+        " [-4.9, -3.1]. The whole interval must not be below -3.0 points." in worse.sentence
     )
 
 
 def test_a_round_is_not_held_for_a_loss_that_few_pairs_explain() -> None:
-    assert of_rewards(GOOD, AccuracyLoss(0.8, 0.7, -0.02, 0.22, 60))["may_lose"].passed
+    few = of_rewards(GOOD, AccuracyLoss(0.8, 0.7, -0.02, 0.22, 60))["may_lose"]
+    assert few.passed
+    assert "a change of -10.0 points [-22.0, +2.0]" in few.sentence
+    same = of_rewards(GOOD, AccuracyLoss(0.7, 0.7, -0.0001, 0.0001, 60))["may_lose"]
+    assert "a change of 0.0 points [0.0, 0.0]" in same.sentence
 
 
 def test_a_round_is_not_held_for_a_calibration_error_that_few_pairs_explain() -> None:
@@ -178,12 +182,14 @@ def test_the_thresholds_are_described_with_the_recipe_s_own_where_they_differ() 
     headings = dict(describe_gates(RoundSettings(may_lose=0.02, max_kl=20.0, min_ai_agreement=0.9), "dpo"))
     by_sentence = {item.sentence: item.default for items in headings.values() for item in items}
     assert (
-        by_sentence["At most 2 points less accurate than the old reward model, at the interval's low end."]
+        by_sentence[
+            "At most 2 points less accurate than the old reward model, or an interval that reaches there."
+        ]
         == "3 points"
     )
     assert by_sentence["KL from the reference of at most 20 nats per response."] == "60"
     assert [text for text, default in by_sentence.items() if default] == [
-        "At most 2 points less accurate than the old reward model, at the interval's low end.",
+        "At most 2 points less accurate than the old reward model, or an interval that reaches there.",
         "KL from the reference of at most 20 nats per response.",
     ]
     with_judge = describe_gates(RoundSettings(min_ai_agreement=0.9), "rlaif")

@@ -71,7 +71,9 @@ def describe_gates(settings: RoundSettings, recipe: str = "") -> list[tuple[str,
         ),
         requirement(
             "may_lose",
-            _("At most %(points)s less accurate than the old reward model, at the interval's low end."),
+            _(
+                "At most %(points)s less accurate than the old reward model, or an interval that reaches there."
+            ),
             "points",
         ),
         requirement(

@@ -199,19 +199,19 @@ def _accuracy_loss_gate(loss: AccuracyLoss | None, settings: RoundSettings) -> G
         text = _("There is no old reward model to compare it with.")
         return Gate("may_lose", label, None, settings.may_lose, True, text, share=True)
     text = ngettext(
-        "On the same %(n)s pair the accuracy of the old one is %(old)s, and of the new one %(new)s: a loss of %(loss)s points"
-        " [%(low)s, %(high)s]. The maximum at the low end is %(maximum)s points.",
-        "On the same %(n)s pairs the accuracy of the old one is %(old)s, and of the new one %(new)s: a loss of %(loss)s points"
-        " [%(low)s, %(high)s]. The maximum at the low end is %(maximum)s points.",
+        "On the same %(n)s pair the accuracy of the old one is %(old)s, and of the new one %(new)s: a change of"
+        " %(change)s points [%(low)s, %(high)s]. The whole interval must not be below -%(maximum)s points.",
+        "On the same %(n)s pairs the accuracy of the old one is %(old)s, and of the new one %(new)s: a change of"
+        " %(change)s points [%(low)s, %(high)s]. The whole interval must not be below -%(maximum)s points.",
         loss.pairs,
     )
     values = {
         "n": format_number(loss.pairs),
         "old": _percent(loss.old),
         "new": _percent(loss.new),
-        "loss": format_number(100 * loss.value, 1),
-        "low": format_number(100 * loss.low, 1),
-        "high": format_number(100 * loss.high, 1),
+        "change": _signed_points(-loss.value),
+        "low": _signed_points(-loss.high),
+        "high": _signed_points(-loss.low),
         "maximum": format_number(100 * settings.may_lose, 1),
     }
     passed = loss.low <= settings.may_lose
@@ -405,6 +405,11 @@ def _gate(
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else format_percent(value, 1)
+
+
+def _signed_points(share: float) -> str:
+    points = round(100 * share, 1) + 0.0  # no -0.0
+    return f"{'+' if points > 0 else ''}{format_number(points, 1)}"
 
 
 def _interval(interval: Sequence[float] | None) -> str:

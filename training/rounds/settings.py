@@ -249,7 +249,8 @@ class RoundSettings:
         0.03,
         _("Gate: accuracy loss"),
         _(
-            "Maximum loss of accuracy against the old reward model, on the same new judgments: the low end of the interval."
+            "Maximum loss of accuracy against the old reward model, on the same new judgments. The round is held where the whole"
+            " interval shows a larger one."
         ),
         min=0.0,
         max=1.0,
