@@ -1,13 +1,14 @@
 """Retake the pictures of the README and the guides: `make demo SERVE=0 && make screenshots`.
 
-Annotators' screens show the texts of docs/showcase.py; the lead's show the demo, once it has run. Each page is taken at
-desktop and phone width, light and dark, into docs/pictures/. With `--all` every page of the site is taken, into
-var/pictures/, to be looked at.
+Annotators' screens show the texts of docs/showcase.py; the lead's show the demo, once it has run. Each picture that the
+documents show is taken in both themes, into docs/pictures/. With `--all` every page of the site is taken, at desktop and phone
+width, into var/pictures/, to be looked at.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -45,44 +46,22 @@ FLAGS = [
 ]
 
 
-# what the README and the guides show; `--all` takes the others too
-SHOWN = {
-    *(
-        "home",
-        "rank",
-        "rank-nine",
-        "rank-marks",
-        "compare",
-        "chat",
-        "demonstrate",
-        "diff",
-        "guidelines-drawer",
-        "my-judgments",
-        "my-work",
-        "criteria",
-        "guidelines-confirm",
-        "questions",
-        "batches",
-    ),
-    *(
-        "project",
-        "progress",
-        "quality",
-        "snapshots",
-        "run",
-        "round-new",
-        "round",
-        "model",
-        "items",
-        "model-compare",
-    ),
-}
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
 # keys that are pressed before the picture is taken
 PRESSED = {"diff": "a w", "guidelines-drawer": "m"}
 
 
 CSP = "Content Security Policy"
 """In what the browser says when it refuses something."""
+
+
+def shown() -> set[str]:
+    """The pictures in the README and the guides, without their themes: `rank-phone`. The site shows each in the reader's."""
+    return {
+        name
+        for path in DOCUMENTS
+        for name in re.findall(r"pictures/(.+?)-(?:light|dark)\.png", path.read_text())
+    }
 
 
 def people() -> tuple[User, User]:
@@ -152,7 +131,7 @@ def main() -> None:
     if settings.EMBEDDED:
         settings.EMBEDDED.start()
     call_command("migrate", verbosity=0)
-    everything = "--all" in sys.argv[1:]
+    everything, wanted = "--all" in sys.argv[1:], shown()
     folder = settings.VAR / "pictures" if everything else PICTURES
     folder.mkdir(parents=True, exist_ok=True)
     lead, annotator = people()
@@ -180,7 +159,7 @@ def main() -> None:
                     if who:
                         sign_in(page, address, who)
                     for name, eyes, path in pages:
-                        if eyes != who or not (everything or name in SHOWN):
+                        if eyes != who or not (everything or f"{name}-{device}" in wanted):
                             continue
                         page.goto(address + path)
                         for key in PRESSED.get(name, "").split():

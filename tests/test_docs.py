@@ -125,6 +125,14 @@ def test_links_and_pictures_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name} leads to {target}"
 
 
+def test_each_picture_is_shown_and_there_in_both_themes() -> None:
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    shown = set(re.findall(r"pictures/(.+?)-(?:light|dark)\.png", text))
+    assert sorted(path.name for path in (ROOT / "docs" / "pictures").iterdir()) == sorted(
+        f"{name}-{theme}.png" for name in shown for theme in ("light", "dark")
+    )
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_make_commands_are_the_makefiles(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
