@@ -133,7 +133,7 @@ bench-queue: $(VENV)/dev ## the annotators' hot loop beside Label Studio and bar
 bench-scale: $(VENV)/dev ## every page and API list with 150,000 and with 1.5 million judgments; an hour, 10 GB of disk
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
-bench-chats: $(VENV)/dev ## eight people chat at once on the demo's site, which was played before; two minutes
+bench-chats: $(VENV)/dev ## eight people chat at once on the demo's site, which was played before; three minutes
 	$(BIN)/python -m benchmarks.chats
 
 bench: bench-core bench-queue bench-export ## every benchmark

@@ -1,4 +1,5 @@
 """Eight people chat at once with the demo's policy, and one ranks beside them: `make bench-chats`, after `make demo SERVE=0`.
+First they choose at once what they prefer, then after a while, as people who read.
 
 Measured: how long the first words of both answers take from the send, how long each piece takes from Redis to the reader (the
 id of an event is the millisecond at which it was written, by the same clock) or from when the reader's stream was open, if that
@@ -16,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median, quantiles
 from typing import Any
 
@@ -24,7 +26,8 @@ import requests
 
 PEOPLE, SECONDS, ALONE_S, PORT = 8, 60.0, 20.0, 8097
 MAX_MESSAGES = 15
-"""Of each person: the site takes 120 within an hour."""
+"""Of each person and pace: the site takes 120 within an hour."""
+READING_S = (0.0, 3.0)
 
 
 @dataclass
@@ -54,14 +57,10 @@ def events(response: requests.Response) -> Iterator[tuple[str, str, dict[str, An
 class Chatter:
     """A person who chats over the API."""
 
-    def __init__(self, address: str, token: str, seed: int, measured: Measured) -> None:
+    def __init__(self, address: str, token: str, seed: int) -> None:
         from training.demo.chats import messages_of
 
-        self.api, self.measured, self.messages = (
-            f"{address}/api/v1/projects/demo/chats",
-            measured,
-            messages_of(seed),
-        )
+        self.api, self.messages = f"{address}/api/v1/projects/demo/chats", messages_of(seed)
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Bearer {token}"
 
@@ -70,14 +69,14 @@ class Chatter:
         response.raise_for_status()
         return response.json()
 
-    def work(self, until: float) -> None:
+    def work(self, measured: Measured, reading_s: float, until: float) -> None:
         for _ in range(MAX_MESSAGES):
             if time.monotonic() > until:
                 break
-            self.chat()
+            self.chat(measured, reading_s)
 
-    def chat(self) -> None:
-        """A chat of one message."""
+    def chat(self, measured: Measured, reading_s: float = 0.0) -> None:
+        """A chat of one message. reading_s: between its answers and the choice."""
         sent = time.monotonic()
         turn = self.post("/", {"text": next(self.messages), "idempotency_key": str(uuid.uuid4())})
         place = f"/{turn['chat']}/turns/{turn['id']}/"
@@ -96,15 +95,16 @@ class Chatter:
                         first = time.monotonic() - sent
         whole = time.monotonic() - sent
         turn = self.session.get(f"{self.api}{place}", timeout=60).json()
+        time.sleep(reading_s)
         if turn["state"] == "judging":
             body = {"ticket": turn["ticket"], "ranks": [1, 2], "degree": "slightly"}
             self.post(f"{place}judgment/", body | {"idempotency_key": str(uuid.uuid4())})
         self.post(f"/{turn['chat']}/end/", {})
-        with self.measured.lock:
-            self.measured.failed += last != "end" or turn["state"] not in ("judging", "same")
-            self.measured.first += [first] if first is not None else []
-            self.measured.pieces += pieces
-            self.measured.whole.append(whole)
+        with measured.lock:
+            measured.failed += last != "end" or turn["state"] not in ("judging", "same")
+            measured.first += [first] if first is not None else []
+            measured.pieces += pieces
+            measured.whole.append(whole)
 
 
 def page_times(address: str, cookies: dict[str, str], stop: threading.Event) -> list[float]:
@@ -122,6 +122,30 @@ def p95(values: list[float]) -> float:
     return quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
 
 
+def chat_together(
+    pool: ThreadPoolExecutor, people: list[Chatter], measured: Measured, reading_s: float, until: float
+) -> None:
+    list(pool.map(lambda person: person.work(measured, reading_s, until), people))
+
+
+def spread(seconds: list[float], scale: float = 1) -> dict[str, float]:
+    return {
+        "median": float(f"{scale * median(seconds):.3g}"),
+        "p95": float(f"{scale * p95(seconds):.3g}"),
+    }
+
+
+def figures(measured: Measured, reading_s: float) -> dict[str, Any]:
+    return {
+        "reading_s": reading_s,
+        "messages": len(measured.whole),
+        "failed": measured.failed,
+        "first_words_s": spread(measured.first),
+        "whole_s": spread(measured.whole),
+        "piece_ms": spread(measured.pieces, 1000),
+    }
+
+
 def measure() -> dict[str, Any]:
     from django.conf import settings
     from django.test import Client
@@ -133,7 +157,7 @@ def measure() -> dict[str, Any]:
     project = projects.Project.objects.get(slug=projects.SLUG)
     projects.allow_chats(project)
     names = [*projects.SIMULATED_ANNOTATORS, *projects.PEOPLE][:PEOPLE]
-    measured = Measured()
+    paces = []
     with site(PORT) as address, ThreadPoolExecutor(PEOPLE + 1) as pool:
         client = Client()
         client.force_login(
@@ -141,31 +165,22 @@ def measure() -> dict[str, Any]:
         )
         cookies = {settings.SESSION_COOKIE_NAME: client.cookies[settings.SESSION_COOKIE_NAME].value}
         people = [
-            Chatter(address, projects.issue_token(name), 9000 + number, measured)
-            for number, name in enumerate(names)
+            Chatter(address, projects.issue_token(name), 9000 + number) for number, name in enumerate(names)
         ]
         cold = time.monotonic()
-        people[0].chat()
+        people[0].chat(Measured())
         cold = time.monotonic() - cold
-        measured.first, measured.pieces, measured.whole = [], [], []
         alone = run_beside(pool, address, cookies, lambda: time.sleep(ALONE_S))
-        until = time.monotonic() + SECONDS
-        beside = run_beside(
-            pool, address, cookies, lambda: list(pool.map(lambda person: person.work(until), people))
-        )
+        for reading_s in READING_S:
+            measured, until = Measured(), time.monotonic() + SECONDS
+            work = partial(chat_together, pool, people, measured, reading_s, until)
+            beside = run_beside(pool, address, cookies, work)
+            paces.append(figures(measured, reading_s) | {"page_ms_beside": spread(beside, 1000)})
     return {
         "people": PEOPLE,
-        "messages": len(measured.whole),
-        "failed": measured.failed,
         "first_chat_s": round(cold, 2),
-        "first_words_s": {"median": round(median(measured.first), 3), "p95": round(p95(measured.first), 3)},
-        "whole_s": {"median": round(median(measured.whole), 2), "p95": round(p95(measured.whole), 2)},
-        "piece_ms": {
-            "median": round(1000 * median(measured.pieces), 1),
-            "p95": round(1000 * p95(measured.pieces), 1),
-        },
-        "page_ms_alone": {"median": round(1000 * median(alone), 1), "p95": round(1000 * p95(alone), 1)},
-        "page_ms_beside": {"median": round(1000 * median(beside), 1), "p95": round(1000 * p95(beside), 1)},
+        "page_ms_alone": spread(alone, 1000),
+        "paces": paces,
     }
 
 
