@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from training.rounds.accuracy_loss import AccuracyLoss
-from training.rounds.gate_thresholds import SETTING_OF, describe_gates
+from training.rounds.gate_thresholds import SETTING_OF, describe_gates, format_figure
 from training.rounds.gates import Gate, policy_gates, reward_gates
 from training.rounds.settings import GATE_SETTINGS, RoundSettings
 
@@ -200,3 +200,18 @@ def test_every_gate_with_a_threshold_of_its_own_names_its_setting() -> None:
     names = {*of_rewards(GOOD, AccuracyLoss(0.72, 0.72, -0.02, 0.02, 300)), *of_policy(), "ai_agreement"}
     assert set(SETTING_OF) == {name for name in names if name != "of_people" and not name.startswith("wins_")}
     assert set(SETTING_OF.values()) | {"of_people"} == set(GATE_SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("gate", "figure", "text"),
+    [
+        ("kl", 0.9876, "0.988 nats"),
+        ("kl", 1234.5, "1,234 nats"),
+        ("length", 1.066, "1.07×"),
+        ("may_lose", 0.021, "2.1 points worse"),
+        ("accuracy", 0.635, "63.5%"),
+        ("judgments", 1163, "1,163"),
+    ],
+)
+def test_figures_have_their_units(gate: str, figure: float, text: str) -> None:
+    assert format_figure(gate, figure, is_share=gate != "kl") == text

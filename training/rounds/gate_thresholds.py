@@ -140,6 +140,8 @@ def format_figure(gate: str, value: float, *, is_share: bool) -> str:
             return text % {"n": format_number(100 * abs(value), 1)}
         case "length":
             return f"{format_number(value, 2)}×"
+        case "kl":
+            return _("%(n)s nats") % {"n": format_digits(value, 3) if value < 100 else format_number(value)}
     if is_share and gate != "judgments":
         return format_percent(value, 1)
     return format_digits(value, 3) if value < 100 else format_number(value)
