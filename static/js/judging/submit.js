@@ -161,6 +161,7 @@ const fetchMore = () => fetchNextItems(isSubmitting, () => unsent().map(ticketOf
 // What an earlier visit could not send comes first.
 export function start() {
   sendElsewhere(loadUnsent(isHere));
+  if (failure) return undefined; // what was refused on this page already waits for a press, or its time
   return unsent().length > 0 ? sendAll() : fetchMore();
 }
 
