@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import random
 
-from training.rounds.accuracy_loss import AccuracyLoss, Agreement
+from training.rounds.accuracy_loss import AccuracyLoss, AgreedPairs
 
 
-def measure(new: Agreement, old: Agreement, prompts: dict[int, int] | None = None) -> AccuracyLoss:
+def measure(new: AgreedPairs, old: AgreedPairs, prompts: dict[int, int] | None = None) -> AccuracyLoss:
     found = AccuracyLoss.measure(new, old, prompts or {pk: pk for pk in new | old})
     assert found is not None
     return found
@@ -48,7 +48,7 @@ def test_a_few_prompts_that_agree_prove_nothing() -> None:
     assert measure(many, dict.fromkeys(range(30), (1, 1))).low > 0.5
 
 
-def test_models_that_mostly_agree_are_told_apart_by_fewer_pairs() -> None:
+def test_the_interval_is_narrow_where_both_models_are_wrong_on_the_same_pairs() -> None:
     """Both wrong on the same third: the difference is known far better than either accuracy."""
     old = {pk: (float(pk % 3 > 0), 1) for pk in range(300)}
     new = old | dict.fromkeys(range(1, 40, 3), (0.0, 1))

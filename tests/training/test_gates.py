@@ -141,7 +141,7 @@ def test_a_gate_without_data_is_passed_and_says_so() -> None:
     gates = of_rewards({})
     assert all(gate.passed and gate.figure is None for name, gate in gates.items() if name != "judgments")
     assert "unknown" in gates["of_people"].sentence
-    assert "no old reward model" in gates["may_lose"].sentence
+    assert "no old reward model, or no judgment" in gates["may_lose"].sentence
 
 
 def test_the_whole_interval_of_the_reward_model_must_be_above_one_half() -> None:
@@ -182,14 +182,12 @@ def test_the_thresholds_are_described_with_the_recipe_s_own_where_they_differ() 
     headings = dict(describe_gates(RoundSettings(may_lose=0.02, max_kl=20.0, min_ai_agreement=0.9), "dpo"))
     by_sentence = {item.sentence: item.default for items in headings.values() for item in items}
     assert (
-        by_sentence[
-            "At most 2 points less accurate than the old reward model, or an interval that reaches there."
-        ]
+        by_sentence["At most 2 points less accurate than the old reward model, allowing for chance."]
         == "3 points"
     )
     assert by_sentence["KL from the reference of at most 20 nats per response."] == "60"
     assert [text for text, default in by_sentence.items() if default] == [
-        "At most 2 points less accurate than the old reward model, or an interval that reaches there.",
+        "At most 2 points less accurate than the old reward model, allowing for chance.",
         "KL from the reference of at most 20 nats per response.",
     ]
     with_judge = describe_gates(RoundSettings(min_ai_agreement=0.9), "rlaif")

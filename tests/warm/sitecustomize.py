@@ -1,8 +1,7 @@
 """Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, a model server,
 torchrun and the `driver.py` of a test then become the stand-in of a process that the warm core forks (see `warm_core.py`), and
 the site's processes and commands that of one that a server of their environment forks (`environment_server.py`), where WARM_CORE
-and WARM_SITE name sockets;
-any other program starts as always.
+and WARM_SITE name sockets; any other program starts as always.
 
 The stand-in passes on the signals that it is sent, ends as that process ends, and when it is killed, so is that process.
 """

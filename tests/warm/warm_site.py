@@ -75,9 +75,8 @@ def serve_environment(address: str, program: str) -> None:
     import_module("config.asgi" if program == "uvicorn" else "config.celery")
     if program == "celery":
         config.celery_app.loader.import_default_modules()
-    for counts in (
-        gc.get_objects()
-    ):  # each process counts in files of its own, and would close these, whose numbers others have
+    # each process counts in files of its own; it would close these when their numbers are those of other files
+    for counts in gc.get_objects():
         if isinstance(counts, MmapedDict):
             counts.close()
     gc.collect()

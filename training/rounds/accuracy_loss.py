@@ -10,7 +10,7 @@ from typing import Self
 
 from annotation.logic.agreement import Z_95
 
-Agreement = Mapping[int, tuple[float, int]]
+AgreedPairs = Mapping[int, tuple[float, int]]
 """By judgment id: on how many of its pairs a reward model agrees with it, and how many these are."""
 
 
@@ -30,7 +30,7 @@ class AccuracyLoss:
         return self.old - self.new
 
     @classmethod
-    def measure(cls, new: Agreement, old: Agreement, cluster_of: Mapping[int, Hashable]) -> Self | None:
+    def measure(cls, new: AgreedPairs, old: AgreedPairs, cluster_of: Mapping[int, Hashable]) -> Self | None:
         """None without a pair that both were evaluated on.
 
         cluster_of: by judgment, what its pairs share with others (its prompt). Both models are wrong on the same hard pairs, so
@@ -52,7 +52,7 @@ class AccuracyLoss:
         clusters = [(lost[one], sizes[one], 1.0) for one in sizes] + added
         total, n = pairs + 2 * size, len(sizes) + 2
         mean = sum(lost.values()) / total
-        squares = sum(weight * (loss - mean * pairs) ** 2 for loss, pairs, weight in clusters)
+        squares = sum(weight * (loss - mean * count) ** 2 for loss, count, weight in clusters)
         half = Z_95 * math.sqrt(squares * n / (n - 1)) / total
         return cls(
             old=sum(old[judgment][0] for judgment in both) / pairs,

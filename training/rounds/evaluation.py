@@ -164,7 +164,8 @@ def human_win_rate(round: Round) -> JsonObject | None:
 
 
 def accuracy_loss(new: Run | None, old: Run | None) -> AccuracyLoss | None:
-    """Of a new reward model against the old one, by their evaluations on the same judgments; None without an old one."""
+    """Of a new reward model against the old one, by their evaluations; None without an old one, or without a
+    judgment that both were evaluated on."""
     if new is None or old is None:
         return None
     of_new, of_old = read_agreement(new), read_agreement(old)

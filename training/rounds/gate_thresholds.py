@@ -71,9 +71,7 @@ def describe_gates(settings: RoundSettings, recipe: str = "") -> list[tuple[str,
         ),
         requirement(
             "may_lose",
-            _(
-                "At most %(points)s less accurate than the old reward model, or an interval that reaches there."
-            ),
+            _("At most %(points)s less accurate than the old reward model, allowing for chance."),
             "points",
         ),
         requirement(

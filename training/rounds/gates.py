@@ -65,7 +65,7 @@ def reward_gates(
     """The gates of a new reward model.
 
     new: its report on held-out judgments (the core's `report.json`); `fresh`: these are new since the last round.
-    loss: against the old reward model, on the same judgments; None without one.
+    loss: against the old reward model, on the same judgments; None without an old one, or without such judgments.
     judgments: how many it was trained on.
     """
     accuracy, pairs = new.get("accuracy"), new.get("pairs") or 0
@@ -196,7 +196,7 @@ def _accuracy_loss_gate(loss: AccuracyLoss | None, settings: RoundSettings) -> G
     """Whether the new reward model is less accurate than the old one, by more than is allowed and than chance explains."""
     label = _("Compared with the old reward model")
     if loss is None:
-        text = _("There is no old reward model to compare it with.")
+        text = _("There is no old reward model, or no judgment that both were evaluated on.")
         return Gate("may_lose", label, None, settings.may_lose, True, text, share=True)
     text = ngettext(
         "On the same %(n)s pair the accuracy of the old one is %(old)s, and of the new one %(new)s: a change of"

@@ -82,18 +82,20 @@ class MembersTests(ApiTestCase):
         elsewhere = builders.project(self.alice, slug="elsewhere")
         exclusions.exclude(project=elsewhere, user=self.bob, reason="Not here.", actor=self.alice)
 
-        def said(one: dict[str, Any]) -> tuple[bool, str]:
+        def exclusion_of(one: dict[str, Any]) -> tuple[bool, str]:
             return bool(one["excluded_at"]), one["excluded_reason"]
 
         for ordering in ("", "?ordering=person"):
-            assert {said(one) for one in self.get(self.here + ordering, self.alice).json()} == {(False, "")}
+            assert {exclusion_of(one) for one in self.get(self.here + ordering, self.alice).json()} == {
+                (False, "")
+            }
         excluded = self.post(f"{self.here}{pk}/exclude/", self.alice, {"reason": "Always the first."}).json()
-        assert said(excluded) == (True, "Always the first.")
+        assert exclusion_of(excluded) == (True, "Always the first.")
         for ordering in ("", "?ordering=person"):
             with CaptureQueriesContext(connection) as queries:
                 there = {one["username"]: one for one in self.get(self.here + ordering, self.alice).json()}
-            assert said(there["bob"]) == (True, "Always the first.")
-            assert said(there["dana"]) == (False, "")
+            assert exclusion_of(there["bob"]) == (True, "Always the first.")
+            assert exclusion_of(there["dana"]) == (False, "")
             assert sum("annotation_exclusion" in query["sql"] for query in queries) == 1
         included = self.post(f"{self.here}{pk}/include/", self.alice, {"reason": ""}).json()
-        assert said(included) == (False, "")
+        assert exclusion_of(included) == (False, "")

@@ -138,8 +138,8 @@ class Command(BaseCommand):
 
 
 def _rounded(value: float | None) -> float | None:
-    """For JSON, which has no NaN."""
-    return None if value is None or math.isnan(value) else round(value, 4)
+    """For JSON, which has no NaN, and nobody wants to read -0.0."""
+    return None if value is None or math.isnan(value) else round(value, 4) + 0.0
 
 
 def _shares(habits: dict[str, float]) -> str:
